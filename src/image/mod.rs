@@ -1,0 +1,3 @@
+//! The world of container images: references, manifests, configs, archives.
+//!
+//! Knows nothing of the store.

@@ -1,0 +1,3 @@
+//! The `orlop` command: parse, run, turn the outcome into an exit code.
+
+fn main() {}
