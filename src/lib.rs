@@ -1,5 +1,9 @@
 //! orlop: a content-addressed, deduplicating archive store for container images.
 
+pub mod chunk;
+pub mod codec;
 pub mod digest;
-pub mod layer;
+pub mod fs;
 pub mod image;
+pub mod layer;
+pub mod varint;

@@ -1,0 +1,301 @@
+//! Recipes: what rebuilds one blob (docs/FORMAT.md section 5).
+//!
+//! A recipe names chunks by runs of positions in directories, through virtual
+//! numbers, so that its sections can be written before the packs of their
+//! chunks are closed. This module encodes and decodes; it deliberately doesn't
+//! know where a directory or section is.
+
+use crate::digest::{Digest, Id};
+use crate::varint::{self, Cursor, Malformed};
+
+/// The largest blob that a recipe of kind *bytes* holds.
+pub const INLINE_MAX: usize = 512 << 10;
+
+const VERSION: u8 = 1;
+const KIND_BYTES: u8 = 1;
+const KIND_CHUNKS: u8 = 2;
+const KIND_TAR: u8 = 3;
+const DIRECTORIES_MAX: u32 = 1 << 16;
+const SPANS_MAX: u32 = 1 << 20;
+const SECTIONS_MAX: u32 = 1 << 16;
+
+/// How one blob is rebuilt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipe {
+    /// Of the blob.
+    pub digest: Digest,
+    /// Of the blob, in bytes.
+    pub size: u64,
+    /// By what means.
+    pub body: Body,
+}
+
+/// The part of a recipe that depends on its kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// The bytes themselves.
+    Bytes(Vec<u8>),
+    /// Content alone.
+    Chunks(Names),
+    /// Tar framing around content.
+    Tar(Names),
+}
+
+/// What the virtual numbers in a recipe's sections mean.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Names {
+    /// The directories that spans refer to.
+    pub directories: Vec<Id>,
+    /// Ascending, without overlap.
+    pub spans: Vec<Span>,
+    /// The ids of the sections, in order.
+    pub sections: Vec<Id>,
+}
+
+/// A range of virtual numbers and the chunks that they mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The first virtual number.
+    pub virtual_first: u64,
+    /// Index into [`Names::directories`].
+    pub directory: u32,
+    /// Position of the first chunk in that directory.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// Chunks that stand one after the other in one directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// Which directory.
+    pub directory: Id,
+    /// Position of the first chunk.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+}
+
+impl Names {
+    /// The chunks that `count` virtual numbers from `first` on mean.
+    pub fn resolve(&self, first: u64, count: u64) -> Result<Vec<Run>, Malformed> {
+        let unknown = Malformed::Other("a chunk is named that no span covers");
+        let end = first.checked_add(count).ok_or(unknown)?;
+        let mut runs = Vec::new();
+        let mut at = first;
+        let start = self
+            .spans
+            .partition_point(|span| span.virtual_first <= first);
+        for span in &self.spans[start.saturating_sub(1)..] {
+            if at == end {
+                break;
+            }
+            let skip = at.checked_sub(span.virtual_first).ok_or(unknown)?;
+            let skip = u32::try_from(skip)
+                .ok()
+                .filter(|skip| *skip < span.count)
+                .ok_or(unknown)?;
+            let count = u64::from(span.count - skip).min(end - at);
+            at += count;
+            runs.push(Run {
+                directory: self.directories[varint::in_memory(span.directory)],
+                first: span.first + skip,
+                count: u32::try_from(count).map_err(|_| unknown)?,
+            });
+        }
+        if at == end { Ok(runs) } else { Err(unknown) }
+    }
+}
+
+impl Recipe {
+    /// The recipe as a chunk.
+    pub fn encode(&self) -> Vec<u8> {
+        let kind = match self.body {
+            Body::Bytes(_) => KIND_BYTES,
+            Body::Chunks(_) => KIND_CHUNKS,
+            Body::Tar(_) => KIND_TAR,
+        };
+        let mut out = vec![VERSION, kind];
+        out.extend_from_slice(self.digest.as_bytes());
+        varint::put(&mut out, self.size);
+        match &self.body {
+            Body::Bytes(bytes) => out.extend_from_slice(bytes),
+            Body::Chunks(names) | Body::Tar(names) => encode_names(&mut out, names),
+        }
+        out
+    }
+
+    /// The recipe that a chunk holds.
+    pub fn decode(chunk: &[u8]) -> Result<Self, Malformed> {
+        let mut cursor = Cursor::new(chunk);
+        let (version, kind) = (cursor.u8()?, cursor.u8()?);
+        if version != VERSION {
+            return Err(Malformed::Other(
+                "the recipe is of a version that this program is too old for",
+            ));
+        }
+        let digest = Digest::from_bytes(cursor.array()?);
+        let size = cursor.varint()?;
+        let body = match kind {
+            KIND_BYTES => Body::Bytes(cursor.take(cursor.rest().len())?.to_vec()),
+            KIND_CHUNKS => Body::Chunks(decode_names(&mut cursor)?),
+            KIND_TAR => Body::Tar(decode_names(&mut cursor)?),
+            _ => {
+                return Err(Malformed::Other(
+                    "the recipe is of a kind that this program doesn't know",
+                ));
+            }
+        };
+        if !cursor.is_empty() {
+            return Err(Malformed::Other("a recipe is followed by other bytes"));
+        }
+        Ok(Self { digest, size, body })
+    }
+}
+
+fn encode_names(out: &mut Vec<u8>, names: &Names) {
+    put_ids(out, &names.directories);
+    varint::put(out, names.spans.len() as u64);
+    for span in &names.spans {
+        varint::put(out, span.virtual_first);
+        varint::put(out, span.directory.into());
+        varint::put(out, span.first.into());
+        varint::put(out, span.count.into());
+    }
+    put_ids(out, &names.sections);
+}
+
+fn decode_names(cursor: &mut Cursor<'_>) -> Result<Names, Malformed> {
+    let directories = take_ids(cursor, "the count of directories", DIRECTORIES_MAX)?;
+    let count = cursor.count("the count of spans", SPANS_MAX)?;
+    let mut spans: Vec<Span> = Vec::new();
+    for _ in 0..count {
+        let span = Span {
+            virtual_first: cursor.varint()?,
+            directory: cursor.count("a directory", u32::MAX)?,
+            first: cursor.count("a position", u32::MAX)?,
+            count: cursor.count("a count of chunks", u32::MAX)?,
+        };
+        let before = spans
+            .last()
+            .map_or(0, |before| before.virtual_first + u64::from(before.count));
+        if span.virtual_first < before
+            || span.first.checked_add(span.count).is_none()
+            || span.virtual_first.checked_add(span.count.into()).is_none()
+            || varint::in_memory(span.directory) >= directories.len()
+        {
+            return Err(Malformed::Other(
+                "a span of a recipe is out of order or out of range",
+            ));
+        }
+        spans.push(span);
+    }
+    let sections = take_ids(cursor, "the count of sections", SECTIONS_MAX)?;
+    Ok(Names {
+        directories,
+        spans,
+        sections,
+    })
+}
+
+fn put_ids(out: &mut Vec<u8>, ids: &[Id]) {
+    varint::put(out, ids.len() as u64);
+    for id in ids {
+        out.extend_from_slice(id.as_bytes());
+    }
+}
+
+fn take_ids(cursor: &mut Cursor<'_>, what: &'static str, limit: u32) -> Result<Vec<Id>, Malformed> {
+    let count = cursor.count(what, limit)?;
+    let bytes = cursor.take(varint::in_memory(count) * 32)?;
+    let (ids, _) = bytes.as_chunks::<32>();
+    Ok(ids.iter().map(|id| Id::from_bytes(*id)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Names {
+        let (one, two) = (Id::of(b"one"), Id::of(b"two"));
+        Names {
+            directories: vec![one, two],
+            spans: vec![
+                Span {
+                    virtual_first: 0,
+                    directory: 0,
+                    first: 5,
+                    count: 10,
+                },
+                Span {
+                    virtual_first: 10,
+                    directory: 1,
+                    first: 0,
+                    count: 4,
+                },
+                Span {
+                    virtual_first: 1 << 32,
+                    directory: 0,
+                    first: 0,
+                    count: 5,
+                },
+            ],
+            sections: vec![Id::of(b"section")],
+        }
+    }
+
+    #[test]
+    fn recipes_come_back() {
+        for body in [
+            Body::Bytes(b"{}".to_vec()),
+            Body::Chunks(names()),
+            Body::Tar(names()),
+        ] {
+            let recipe = Recipe {
+                digest: Digest::of(b"{}"),
+                size: 2,
+                body,
+            };
+            let encoded = recipe.encode();
+            assert_eq!(Recipe::decode(&encoded), Ok(recipe));
+            for length in 0..encoded.len() {
+                // A shorter one may be well formed (kind bytes), never a panic.
+                let _shorter = Recipe::decode(&encoded[..length]);
+            }
+        }
+    }
+
+    #[test]
+    fn virtual_numbers_resolve_across_spans() {
+        let names = names();
+        let (one, two) = (names.directories[0], names.directories[1]);
+        assert_eq!(
+            names.resolve(8, 4),
+            Ok(vec![
+                Run {
+                    directory: one,
+                    first: 13,
+                    count: 2
+                },
+                Run {
+                    directory: two,
+                    first: 0,
+                    count: 2
+                },
+            ])
+        );
+        let far = names.resolve((1 << 32) + 1, 4);
+        assert_eq!(
+            far,
+            Ok(vec![Run {
+                directory: one,
+                first: 1,
+                count: 4
+            }])
+        );
+        assert!(names.resolve(12, 3).is_err());
+        assert!(names.resolve(14, 1).is_err());
+        assert!(names.resolve(u64::MAX, 2).is_err());
+        assert!(Names::default().resolve(0, 1).is_err());
+    }
+}

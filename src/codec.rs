@@ -1,0 +1,146 @@
+//! Compression: zstd for frames, gzip and zstd for whole inputs.
+//!
+//! Owns the zstd and flate2 crates. Every decoder is bounded: by the length
+//! that the caller expects, or by a window of [`WINDOW_LOG_MAX`].
+
+use std::fmt;
+use std::io::{self, BufRead, Read};
+
+use zstd::zstd_safe::{CCtx, CParameter, DCtx, DParameter, get_error_name};
+
+/// The largest window, as a power of two, that a frame may ask of its decoder.
+pub const FRAME_WINDOW_LOG: u32 = 23;
+
+/// The largest window of a whole input in zstd: 128 MiB, what `--long` makes.
+const WINDOW_LOG_MAX: u32 = 27;
+
+/// A zstd frame that can't be made or read.
+#[derive(Debug, thiserror::Error)]
+#[error("zstd: {0}")]
+pub struct ZstdError(&'static str);
+
+fn zstd_error(code: usize) -> ZstdError {
+    ZstdError(get_error_name(code))
+}
+
+/// Compresses frames, one after the other.
+pub struct Compressor(CCtx<'static>);
+
+impl Compressor {
+    /// A compressor for frames at `level` (1 to 19).
+    pub fn new(level: i32) -> Result<Self, ZstdError> {
+        let mut context = CCtx::create();
+        for parameter in [
+            CParameter::CompressionLevel(level),
+            CParameter::ContentSizeFlag(true),
+            CParameter::ChecksumFlag(false),
+            CParameter::WindowLog(0),
+        ] {
+            context.set_parameter(parameter).map_err(zstd_error)?;
+        }
+        Ok(Self(context))
+    }
+
+    /// Compresses `raw` into one frame.
+    pub fn compress(&mut self, raw: &[u8]) -> Result<Vec<u8>, ZstdError> {
+        let mut out = Vec::with_capacity(zstd::zstd_safe::compress_bound(raw.len()));
+        self.0.compress2(&mut out, raw).map_err(zstd_error)?;
+        Ok(out)
+    }
+}
+
+impl fmt::Debug for Compressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Compressor")
+    }
+}
+
+/// Decompresses frames, one after the other.
+pub struct Decompressor;
+
+impl Decompressor {
+    /// Decompresses one frame of exactly `length` bytes, with `prefix` as the
+    /// raw content that stands before it (empty for none).
+    pub fn decompress(frame: &[u8], length: usize, prefix: &[u8]) -> Result<Vec<u8>, ZstdError> {
+        let mut context = DCtx::create();
+        context
+            .set_parameter(DParameter::WindowLogMax(FRAME_WINDOW_LOG))
+            .map_err(zstd_error)?;
+        if !prefix.is_empty() {
+            context.ref_prefix(prefix).map_err(zstd_error)?;
+        }
+        let mut out = Vec::with_capacity(length);
+        let count = context.decompress(&mut out, frame).map_err(zstd_error)?;
+        if count != length {
+            return Err(ZstdError(
+                "the frame has another length than its header says",
+            ));
+        }
+        Ok(out)
+    }
+}
+
+impl fmt::Debug for Decompressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Decompressor")
+    }
+}
+
+/// How a whole input is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip, of one or several members (RFC 1952).
+    Gzip,
+    /// zstd (RFC 8878), of one or several frames.
+    Zstd,
+    /// bzip2: recognised, not read.
+    Bzip2,
+    /// xz: recognised, not read.
+    Xz,
+}
+
+impl Compression {
+    /// What the first bytes of an input say; six are enough.
+    pub fn sniff(first: &[u8]) -> Self {
+        match first {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            [b'B', b'Z', b'h', ..] => Self::Bzip2,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
+            _ => Self::None,
+        }
+    }
+
+    /// Its usual name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "uncompressed",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Bzip2 => "bzip2",
+            Self::Xz => "xz",
+        }
+    }
+}
+
+/// A reader of the decompressed bytes of `input`. bzip2 and xz are refused.
+pub fn decompress_input<'a>(
+    compression: Compression,
+    input: impl BufRead + 'a,
+) -> io::Result<Box<dyn Read + 'a>> {
+    match compression {
+        Compression::None => Ok(Box::new(input)),
+        Compression::Gzip => Ok(Box::new(flate2::bufread::MultiGzDecoder::new(input))),
+        Compression::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
+            decoder.window_log_max(WINDOW_LOG_MAX)?;
+            Ok(Box::new(decoder))
+        }
+        Compression::Bzip2 | Compression::Xz => {
+            let message = format!("{} input is not supported yet", compression.name());
+            Err(io::Error::new(io::ErrorKind::Unsupported, message))
+        }
+    }
+}

@@ -1,0 +1,511 @@
+//! The bytes of a pack (docs/FORMAT.md section 4), without its frames' payloads.
+//!
+//! Encodes what writers need and decodes with every limit checked. It assumes
+//! nothing of the bytes that it decodes.
+
+use crate::digest::Id;
+use crate::varint::{self, Cursor, Malformed, in_memory};
+
+/// Bytes of a pack header without features.
+const HEADER: usize = 24;
+/// Bytes of the footer.
+pub const FOOTER: usize = 96;
+/// The largest decoded payload of a frame.
+pub const FRAME_RAW_MAX: u32 = 4 << 20;
+/// The largest payload of a frame as it is stored.
+pub const FRAME_STORED_MAX: u32 = 8 << 20;
+/// The largest frame header.
+pub const FRAME_HEADER_MAX: u32 = 1 << 20;
+/// The most chunks in a frame.
+pub const FRAME_CHUNKS_MAX: u32 = 1 << 16;
+/// The largest prefix of a frame.
+pub const PREFIX_MAX: u32 = 4 << 20;
+/// How deep frames may stand on each other.
+pub const DEPTH_MAX: u8 = 2;
+/// Bytes of a frame header before its variable part.
+const FRAME_FIXED: usize = 60;
+const FRAME_HASH: usize = 16;
+const BASE_DIRECTORIES_MAX: u32 = 1024;
+const BASE_RUNS_MAX: u32 = 1 << 16;
+const FEATURES_MAX: u32 = 4096;
+const ROW: usize = 32;
+const DIRECTORY_ROW: usize = 36;
+const TABLE_HEAD: usize = 16;
+
+const PACK_MAGIC: &[u8; 8] = b"ORLOPACK";
+const FRAME_MAGIC: &[u8; 8] = b"ORLFRAME";
+const DIRECTORY_MAGIC: &[u8; 8] = b"ORLOPDIR";
+const TABLE_MAGIC: &[u8; 8] = b"ORLOPTAB";
+const END_MAGIC: &[u8; 8] = b"ORLOPEND";
+const VERSION: u16 = 1;
+
+/// What a pack holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PackKind {
+    /// Content of files.
+    Data,
+    /// Recipes, sections and directories.
+    Metadata,
+}
+
+impl PackKind {
+    /// The number of this kind in the format.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Data => 1,
+            Self::Metadata => 2,
+        }
+    }
+}
+
+/// What the chunks of a frame are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FrameKind {
+    /// Content of files.
+    Content,
+    /// Recipes.
+    Recipes,
+    /// Sections.
+    Sections,
+    /// Directories whose pack is gone.
+    Directories,
+}
+
+impl FrameKind {
+    fn code(self) -> u8 {
+        match self {
+            Self::Content => 1,
+            Self::Recipes => 2,
+            Self::Sections => 3,
+            Self::Directories => 4,
+        }
+    }
+
+    fn from_code(code: u8) -> Result<Self, Malformed> {
+        match code {
+            1 => Ok(Self::Content),
+            2 => Ok(Self::Recipes),
+            3 => Ok(Self::Sections),
+            4 => Ok(Self::Directories),
+            _ => Err(Malformed::Other("a frame is of a kind that this program doesn't know")),
+        }
+    }
+
+    /// The kind of pack that such frames stand in.
+    pub fn pack(self) -> PackKind {
+        match self {
+            Self::Content => PackKind::Data,
+            Self::Recipes | Self::Sections | Self::Directories => PackKind::Metadata,
+        }
+    }
+}
+
+/// How a payload is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Codec {
+    /// As it is.
+    Stored,
+    /// One zstd frame.
+    Zstd,
+}
+
+impl Codec {
+    fn code(self) -> u8 {
+        match self {
+            Self::Stored => 0,
+            Self::Zstd => 1,
+        }
+    }
+
+    fn from_code(code: u8) -> Result<Self, Malformed> {
+        match code {
+            0 => Ok(Self::Stored),
+            1 => Ok(Self::Zstd),
+            _ => Err(Malformed::Other("a frame has a codec that this program doesn't know")),
+        }
+    }
+}
+
+/// The header of a pack of this kind; there are no features yet.
+pub fn pack_header(kind: PackKind) -> Vec<u8> {
+    let mut out = PACK_MAGIC.to_vec();
+    out.extend_from_slice(&VERSION.to_le_bytes());
+    out.extend_from_slice(&[kind.code(), 0]);
+    out.extend_from_slice(&0u32.to_le_bytes());
+    let hash = Id::of(&out);
+    out.extend_from_slice(&hash.as_bytes()[..8]);
+    debug_assert_eq!(out.len(), HEADER);
+    out
+}
+
+/// What a pack header says that stops us from reading on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// Damaged, or no pack.
+    #[error("the pack header is damaged: {0}")]
+    Malformed(#[from] Malformed),
+    /// Made by a newer program.
+    #[error("the pack needs `{0}`, which this program doesn't know")]
+    Unsupported(String),
+}
+
+/// Checks the first bytes of a pack, of which at least 24 or all are given;
+/// returns its kind, and the length of its header.
+pub fn check_pack_header(bytes: &[u8]) -> Result<(PackKind, usize), HeaderError> {
+    let mut cursor = Cursor::new(bytes);
+    if &cursor.array()? != PACK_MAGIC {
+        return Err(Malformed::Other("it doesn't begin as a pack does").into());
+    }
+    let (version, kind, cipher, features) =
+        (cursor.u16()?, cursor.u8()?, cursor.u8()?, cursor.u32()?);
+    if version != VERSION {
+        return Err(HeaderError::Unsupported(format!("pack version {version}")));
+    }
+    if features > FEATURES_MAX {
+        let limit = FEATURES_MAX.into();
+        return Err(Malformed::OverLimit { what: "the feature list", limit }.into());
+    }
+    let features = cursor.take(in_memory(features))?;
+    let length = bytes.len() - cursor.rest().len();
+    if cursor.array::<8>()? != Id::of(&bytes[..length]).as_bytes()[..8] {
+        return Err(Malformed::Other("its hash is wrong").into());
+    }
+    if cipher != 0 {
+        return Err(HeaderError::Unsupported(format!("cipher {cipher}")));
+    }
+    for line in String::from_utf8_lossy(features).lines() {
+        if let Some(name) = line.strip_prefix("x ") {
+            return Err(HeaderError::Unsupported(name.to_owned()));
+        }
+    }
+    let kind = match kind {
+        1 => PackKind::Data,
+        2 => PackKind::Metadata,
+        _ => return Err(HeaderError::Unsupported(format!("pack kind {kind}"))),
+    };
+    Ok((kind, length + 8))
+}
+
+/// Chunks of one directory that a frame uses as its prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BaseRun {
+    /// The directory; `None` for that of the frame's own pack.
+    pub directory: Option<Id>,
+    /// Position of the first chunk.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// The header of a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// What the chunks are.
+    pub kind: FrameKind,
+    /// How the payload is stored.
+    pub codec: Codec,
+    /// How many frames must be decoded before this one, one upon the other.
+    pub depth: u8,
+    /// Bytes of payload.
+    pub stored_len: u32,
+    /// Bytes of the decoded payload.
+    pub raw_len: u32,
+    /// Of the payload as stored.
+    pub payload: Id,
+    /// The prefix.
+    pub bases: Vec<BaseRun>,
+    /// Of each chunk, in bytes.
+    pub lengths: Vec<u32>,
+}
+
+impl FrameHeader {
+    /// The header in its stored form.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = FRAME_MAGIC.to_vec();
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&self.stored_len.to_le_bytes());
+        out.extend_from_slice(&self.raw_len.to_le_bytes());
+        out.extend_from_slice(&len32(self.lengths.len()).to_le_bytes());
+        out.extend_from_slice(&[self.kind.code(), self.codec.code(), 0, self.depth]);
+        out.extend_from_slice(self.payload.as_bytes());
+        let mut directories: Vec<Id> = self.bases.iter().filter_map(|run| run.directory).collect();
+        directories.sort_unstable();
+        directories.dedup();
+        varint::put(&mut out, directories.len() as u64);
+        for directory in &directories {
+            out.extend_from_slice(directory.as_bytes());
+        }
+        varint::put(&mut out, self.bases.len() as u64);
+        for run in &self.bases {
+            let directory = run.directory.and_then(|id| directories.binary_search(&id).ok());
+            varint::put(&mut out, directory.map_or(0, |at| at as u64 + 1));
+            varint::put(&mut out, run.first.into());
+            varint::put(&mut out, run.count.into());
+        }
+        for length in &self.lengths {
+            varint::put(&mut out, (*length).into());
+        }
+        let length = len32(out.len() + FRAME_HASH);
+        out[8..12].copy_from_slice(&length.to_le_bytes());
+        let hash = Id::of(&out);
+        out.extend_from_slice(&hash.as_bytes()[..FRAME_HASH]);
+        out
+    }
+
+    /// Reads a header that `bytes` holds, from magic to hash.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut cursor = Cursor::new(bytes);
+        if &cursor.array()? != FRAME_MAGIC {
+            return Err(Malformed::Other("a frame doesn't begin as it should"));
+        }
+        let hashed = bytes.len().checked_sub(FRAME_HASH).ok_or(Malformed::TooShort)?;
+        if in_memory(cursor.u32()?) != bytes.len()
+            || Id::of(&bytes[..hashed]).as_bytes()[..FRAME_HASH] != bytes[hashed..]
+        {
+            return Err(Malformed::Other("the hash or length of a frame header is wrong"));
+        }
+        let stored_len = limited(cursor.u32()?, "the payload of a frame", FRAME_STORED_MAX)?;
+        let raw_len = limited(cursor.u32()?, "the content of a frame", FRAME_RAW_MAX)?;
+        let count = limited(cursor.u32()?, "the chunks of a frame", FRAME_CHUNKS_MAX)?;
+        let kind = FrameKind::from_code(cursor.u8()?)?;
+        let codec = Codec::from_code(cursor.u8()?)?;
+        let (cipher, depth) = (cursor.u8()?, cursor.u8()?);
+        if cipher != 0 {
+            return Err(Malformed::Other("a frame has a cipher that this program doesn't know"));
+        }
+        let depth_limit = Malformed::OverLimit { what: "the depth of a frame", limit: 2 };
+        if depth > DEPTH_MAX {
+            return Err(depth_limit);
+        }
+        let payload = Id::from_bytes(cursor.array()?);
+        let bases = decode_bases(&mut cursor)?;
+        let mut lengths = Vec::with_capacity(in_memory(count));
+        for _ in 0..count {
+            lengths.push(cursor.count("the length of a chunk", raw_len)?);
+        }
+        let total: u64 = lengths.iter().map(|length| u64::from(*length)).sum();
+        if total != u64::from(raw_len) || lengths.contains(&0) {
+            return Err(Malformed::Other("the chunks of a frame don't add up to it"));
+        }
+        if cursor.rest().len() != FRAME_HASH {
+            return Err(Malformed::Other("a frame header has bytes too many"));
+        }
+        Ok(Self { kind, codec, depth, stored_len, raw_len, payload, bases, lengths })
+    }
+
+    /// The length of the header that begins with these bytes (12 or more), if
+    /// they are the start of a frame.
+    pub fn peek_length(bytes: &[u8]) -> Option<u32> {
+        let mut cursor = Cursor::new(bytes);
+        (&cursor.array().ok()? == FRAME_MAGIC).then_some(())?;
+        let length = cursor.u32().ok()?;
+        (length <= FRAME_HEADER_MAX && in_memory(length) >= FRAME_FIXED).then_some(length)
+    }
+}
+
+fn decode_bases(cursor: &mut Cursor<'_>) -> Result<Vec<BaseRun>, Malformed> {
+    let count = cursor.count("the base directories of a frame", BASE_DIRECTORIES_MAX)?;
+    let mut directories = Vec::new();
+    for _ in 0..count {
+        directories.push(Id::from_bytes(cursor.array()?));
+    }
+    let count = cursor.count("the base runs of a frame", BASE_RUNS_MAX)?;
+    let mut runs = Vec::new();
+    for _ in 0..count {
+        let directory = match cursor.count("a base directory", BASE_DIRECTORIES_MAX)? {
+            0 => None,
+            number => Some(
+                *directories
+                    .get(in_memory(number) - 1)
+                    .ok_or(Malformed::Other("a frame names a base directory that it doesn't list"))?,
+            ),
+        };
+        let first = cursor.count("a position", u32::MAX)?;
+        let count = cursor.count("a count of chunks", u32::MAX)?;
+        runs.push(BaseRun { directory, first, count });
+    }
+    Ok(runs)
+}
+
+/// The chunks of a pack: their lengths and ids, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Directory {
+    /// Of each chunk, in bytes.
+    pub lengths: Vec<u32>,
+    /// Of each chunk.
+    pub ids: Vec<Id>,
+}
+
+impl Directory {
+    /// The directory in its stored form.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = table_head(*DIRECTORY_MAGIC, self.ids.len());
+        for length in &self.lengths {
+            out.extend_from_slice(&length.to_le_bytes());
+        }
+        for id in &self.ids {
+            out.extend_from_slice(id.as_bytes());
+        }
+        out
+    }
+
+    /// Reads a directory.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let (count, rows) = split_table(bytes, *DIRECTORY_MAGIC, DIRECTORY_ROW)?;
+        let (lengths, ids) = rows.split_at(count * 4);
+        let (lengths, _) = lengths.as_chunks::<4>();
+        let (ids, _) = ids.as_chunks::<32>();
+        Ok(Self {
+            lengths: lengths.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect(),
+            ids: ids.iter().map(|bytes| Id::from_bytes(*bytes)).collect(),
+        })
+    }
+}
+
+/// Where a frame is in its pack, and which chunks it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameEntry {
+    /// Of the header, in the pack.
+    pub offset: u64,
+    /// Bytes of header.
+    pub header_len: u32,
+    /// Bytes of payload.
+    pub stored_len: u32,
+    /// Bytes of the decoded payload.
+    pub raw_len: u32,
+    /// Position of the first chunk in the directory.
+    pub first: u32,
+    /// How many chunks.
+    pub count: u32,
+    /// What the chunks are.
+    pub kind: FrameKind,
+    /// How the payload is stored.
+    pub codec: Codec,
+    /// See [`FrameHeader::depth`].
+    pub depth: u8,
+}
+
+/// The frame table in its stored form.
+pub fn encode_table(frames: &[FrameEntry]) -> Vec<u8> {
+    let mut out = table_head(*TABLE_MAGIC, frames.len());
+    for frame in frames {
+        out.extend_from_slice(&frame.offset.to_le_bytes());
+        for value in
+            [frame.header_len, frame.stored_len, frame.raw_len, frame.first, frame.count]
+        {
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+        out.extend_from_slice(&[frame.kind.code(), frame.codec.code(), 0, frame.depth]);
+    }
+    out
+}
+
+/// Reads a frame table and checks that its frames follow each other.
+pub fn decode_table(bytes: &[u8]) -> Result<Vec<FrameEntry>, Malformed> {
+    let (_, rows) = split_table(bytes, *TABLE_MAGIC, ROW)?;
+    let mut frames: Vec<FrameEntry> = Vec::new();
+    for row in rows.as_chunks::<ROW>().0 {
+        let mut cursor = Cursor::new(row);
+        let frame = FrameEntry {
+            offset: cursor.u64()?,
+            header_len: limited(cursor.u32()?, "a frame header", FRAME_HEADER_MAX)?,
+            stored_len: limited(cursor.u32()?, "the payload of a frame", FRAME_STORED_MAX)?,
+            raw_len: limited(cursor.u32()?, "the content of a frame", FRAME_RAW_MAX)?,
+            first: cursor.u32()?,
+            count: limited(cursor.u32()?, "the chunks of a frame", FRAME_CHUNKS_MAX)?,
+            kind: FrameKind::from_code(cursor.u8()?)?,
+            codec: Codec::from_code(cursor.u8()?)?,
+            depth: cursor.u16()?.to_le_bytes()[1],
+        };
+        let expected = frames.last().map_or(0, |before| before.first + before.count);
+        if frame.first != expected || frame.count == 0 {
+            return Err(Malformed::Other("the frames of a pack don't follow each other"));
+        }
+        frames.push(frame);
+    }
+    Ok(frames)
+}
+
+/// Where directory and frame table are in a pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Footer {
+    /// Offset of the directory.
+    pub directory_offset: u64,
+    /// Bytes of directory.
+    pub directory_len: u32,
+    /// Bytes of frame table.
+    pub table_len: u32,
+    /// Id of the directory.
+    pub directory: Id,
+    /// Id of the frame table.
+    pub table: Id,
+}
+
+impl Footer {
+    /// The footer in its stored form.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = self.directory_offset.to_le_bytes().to_vec();
+        out.extend_from_slice(&self.directory_len.to_le_bytes());
+        out.extend_from_slice(&self.table_len.to_le_bytes());
+        out.extend_from_slice(self.directory.as_bytes());
+        out.extend_from_slice(self.table.as_bytes());
+        let hash = Id::of(&out);
+        out.extend_from_slice(&hash.as_bytes()[..8]);
+        out.extend_from_slice(END_MAGIC);
+        out
+    }
+
+    /// Reads a footer and checks that it fits a pack of `pack_len` bytes.
+    pub fn decode(bytes: &[u8; FOOTER], pack_len: u64) -> Result<Self, Malformed> {
+        if &bytes[88..] != END_MAGIC || Id::of(&bytes[..80]).as_bytes()[..8] != bytes[80..88] {
+            return Err(Malformed::Other("the pack footer is missing or damaged"));
+        }
+        let mut cursor = Cursor::new(bytes);
+        let footer = Self {
+            directory_offset: cursor.u64()?,
+            directory_len: cursor.u32()?,
+            table_len: cursor.u32()?,
+            directory: Id::from_bytes(cursor.array()?),
+            table: Id::from_bytes(cursor.array()?),
+        };
+        let end = footer
+            .directory_offset
+            .checked_add(footer.directory_len.into())
+            .and_then(|end| end.checked_add(footer.table_len.into()))
+            .and_then(|end| end.checked_add(FOOTER as u64));
+        if end != Some(pack_len) {
+            return Err(Malformed::Other("the pack has another length than its footer says"));
+        }
+        Ok(footer)
+    }
+}
+
+fn table_head(magic: [u8; 8], count: usize) -> Vec<u8> {
+    let mut out = magic.to_vec();
+    out.extend_from_slice(&len32(count).to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out
+}
+
+fn split_table(bytes: &[u8], magic: [u8; 8], row: usize) -> Result<(usize, &[u8]), Malformed> {
+    let mut cursor = Cursor::new(bytes);
+    if cursor.array()? != magic {
+        return Err(Malformed::Other("a table of a pack doesn't begin as it should"));
+    }
+    let (count, _) = (cursor.u32()?, cursor.u32()?);
+    let rows = bytes.len() - TABLE_HEAD;
+    if in_memory(count).checked_mul(row) != Some(rows) {
+        return Err(Malformed::Other("a table of a pack has another length than it says"));
+    }
+    Ok((in_memory(count), cursor.rest()))
+}
+
+fn limited(value: u32, what: &'static str, limit: u32) -> Result<u32, Malformed> {
+    if value <= limit { Ok(value) } else { Err(Malformed::OverLimit { what, limit: limit.into() }) }
+}
+
+/// A length in memory as the format's `u32`; lengths here are bounded far
+/// below.
+pub fn len32(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}

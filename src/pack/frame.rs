@@ -1,0 +1,134 @@
+//! One frame: chunks in, stored bytes out, and back.
+//!
+//! A frame that was encoded has been decoded again and compared before anyone
+//! sees it; a frame that is decoded has had its payload and every chunk checked
+//! against their ids by the caller's directory.
+
+use super::format::{
+    BaseRun, Codec, FRAME_CHUNKS_MAX, FRAME_RAW_MAX, FrameEntry, FrameHeader, FrameKind, len32,
+};
+use crate::codec::{Compressor, Decompressor, ZstdError};
+use crate::digest::Id;
+use crate::varint::Malformed;
+
+/// Why a frame can't be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// Its header is damaged.
+    #[error("the frame header is damaged: {0}")]
+    Header(#[from] Malformed),
+    /// Its payload has another hash than the header says.
+    #[error("the frame is damaged: expected payload {expected}, found {found}", expected = expected.short(), found = found.short())]
+    Payload {
+        /// What the header says.
+        expected: Id,
+        /// What the payload has.
+        found: Id,
+    },
+    /// The compression library refused it.
+    #[error(transparent)]
+    Zstd(#[from] ZstdError),
+    /// What was compressed didn't decompress to the same bytes.
+    #[error("compressing and decompressing gave other bytes; this memory or processor can't be trusted")]
+    Unfaithful,
+}
+
+/// Chunks that wait to be compressed together.
+#[derive(Debug, Default)]
+pub struct RawFrame {
+    /// The chunks, one after the other.
+    pub raw: Vec<u8>,
+    /// Of each chunk, in bytes.
+    pub lengths: Vec<u32>,
+    /// Of each chunk.
+    pub ids: Vec<Id>,
+}
+
+impl RawFrame {
+    /// Whether a chunk of `length` bytes still fits.
+    pub fn has_room(&self, length: usize) -> bool {
+        self.raw.len() + length <= FRAME_RAW_MAX as usize
+            && self.ids.len() < FRAME_CHUNKS_MAX as usize
+    }
+
+    /// Adds a chunk.
+    pub fn push(&mut self, id: Id, chunk: &[u8]) {
+        self.raw.extend_from_slice(chunk);
+        self.lengths.push(len32(chunk.len()));
+        self.ids.push(id);
+    }
+
+    /// Whether no chunk is in it.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}
+
+/// A frame as it is stored.
+#[derive(Debug)]
+pub struct EncodedFrame {
+    /// Header and payload.
+    pub bytes: Vec<u8>,
+    /// Its row in the frame table; offset and first position are filled in by
+    /// the pack.
+    pub entry: FrameEntry,
+    /// Of each chunk, in bytes.
+    pub lengths: Vec<u32>,
+    /// Of each chunk.
+    pub ids: Vec<Id>,
+}
+
+/// Compresses a frame, proves that it comes back, and puts its header before it.
+pub fn encode(
+    kind: FrameKind,
+    frame: RawFrame,
+    compressor: &mut Compressor,
+) -> Result<EncodedFrame, FrameError> {
+    let compressed = compressor.compress(&frame.raw)?;
+    let (codec, payload) = if compressed.len() < frame.raw.len() {
+        if Decompressor::decompress(&compressed, frame.raw.len(), &[])? != frame.raw {
+            return Err(FrameError::Unfaithful);
+        }
+        (Codec::Zstd, compressed.as_slice())
+    } else {
+        (Codec::Stored, frame.raw.as_slice())
+    };
+    let header = FrameHeader {
+        kind,
+        codec,
+        depth: 0,
+        stored_len: len32(payload.len()),
+        raw_len: len32(frame.raw.len()),
+        payload: Id::of(payload),
+        bases: Vec::<BaseRun>::new(),
+        lengths: frame.lengths,
+    };
+    let mut bytes = header.encode();
+    let entry = FrameEntry {
+        offset: 0,
+        header_len: len32(bytes.len()),
+        stored_len: header.stored_len,
+        raw_len: header.raw_len,
+        first: 0,
+        count: len32(frame.ids.len()),
+        kind,
+        codec,
+        depth: header.depth,
+    };
+    bytes.extend_from_slice(payload);
+    Ok(EncodedFrame { bytes, entry, lengths: header.lengths, ids: frame.ids })
+}
+
+/// Decodes the payload of a frame. `prefix` is what its bases are.
+pub fn decode(header: &FrameHeader, payload: &[u8], prefix: &[u8]) -> Result<Vec<u8>, FrameError> {
+    let found = Id::of(payload);
+    if found != header.payload {
+        return Err(FrameError::Payload { expected: header.payload, found });
+    }
+    let length = header.raw_len as usize;
+    match header.codec {
+        Codec::Stored if payload.len() == length => Ok(payload.to_vec()),
+        Codec::Stored => Err(Malformed::Other("a stored payload has another length").into()),
+        Codec::Zstd => Ok(Decompressor::decompress(payload, length, prefix)?),
+    }
+}

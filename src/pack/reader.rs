@@ -1,0 +1,185 @@
+//! Reads one pack: its directory and frame table at once, frames as asked.
+//!
+//! Everything read is checked: tables against the footer, payloads against
+//! their headers, chunks against the directory. A pack that is damaged gives an
+//! error that says where.
+
+use std::path::{Path, PathBuf};
+
+use super::format::{
+    Directory, FOOTER, Footer, FrameEntry, FrameHeader, HeaderError, PackKind, check_pack_header,
+    decode_table,
+};
+use super::frame::{self, FrameError};
+use crate::digest::Id;
+use crate::fs::{self, Fs, ReadFile};
+use crate::varint::{Malformed, in_memory};
+
+/// The largest directory or frame table that is read: room for some 4 million
+/// chunks, where a pack has a few thousand.
+const TABLE_MAX: u32 = 144 << 20;
+
+/// Why a pack can't be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackError {
+    /// The file system failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+    /// Header, footer or tables are damaged.
+    #[error("pack `{}` is damaged", path.display())]
+    Tables {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Malformed,
+    },
+    /// The header says that this program must not read it, or is damaged.
+    #[error("cannot read pack `{}`", path.display())]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        source: HeaderError,
+    },
+    /// A frame is damaged.
+    #[error("pack `{}` is damaged at byte {offset}", path.display())]
+    Frame {
+        /// The file.
+        path: PathBuf,
+        /// Where the frame begins.
+        offset: u64,
+        /// What is wrong.
+        source: FrameError,
+    },
+    /// A chunk has another id than the directory says.
+    #[error("pack `{}` is damaged at byte {offset}: expected chunk {}, found {}", path.display(), expected.short(), found.short())]
+    Chunk {
+        /// The file.
+        path: PathBuf,
+        /// Where its frame begins.
+        offset: u64,
+        /// What the directory says.
+        expected: Id,
+        /// What the frame holds.
+        found: Id,
+    },
+}
+
+/// An open pack.
+#[derive(Debug)]
+pub struct PackReader {
+    file: Box<dyn ReadFile>,
+    path: PathBuf,
+    kind: PackKind,
+    directory_id: Id,
+    directory: Directory,
+    frames: Vec<FrameEntry>,
+}
+
+impl PackReader {
+    /// Opens a pack and reads its tables.
+    pub fn open(fs: &dyn Fs, path: &Path) -> Result<Self, PackError> {
+        let file = fs.open(path)?;
+        let damaged = |source| PackError::Tables { path: path.to_owned(), source };
+        let length = file.len()?;
+        let mut head = vec![0; usize::try_from(length.min(24 + 4096)).unwrap_or_default()];
+        file.read_exact_at(&mut head, 0)?;
+        let (kind, _) = check_pack_header(&head)
+            .map_err(|source| PackError::Header { path: path.to_owned(), source })?;
+        let mut footer = [0; FOOTER];
+        let at = length.checked_sub(FOOTER as u64).ok_or(Malformed::TooShort).map_err(damaged)?;
+        file.read_exact_at(&mut footer, at)?;
+        let footer = Footer::decode(&footer, length).map_err(damaged)?;
+        if footer.directory_len > TABLE_MAX || footer.table_len > TABLE_MAX {
+            let limit = TABLE_MAX.into();
+            return Err(damaged(Malformed::OverLimit { what: "a table of a pack", limit }));
+        }
+        let mut directory = vec![0; in_memory(footer.directory_len)];
+        file.read_exact_at(&mut directory, footer.directory_offset)?;
+        let mut table = vec![0; in_memory(footer.table_len)];
+        let at = footer.directory_offset + u64::from(footer.directory_len);
+        file.read_exact_at(&mut table, at)?;
+        if Id::of(&directory) != footer.directory || Id::of(&table) != footer.table {
+            return Err(damaged(Malformed::Other("the hash of a table is wrong")));
+        }
+        let directory = Directory::decode(&directory).map_err(damaged)?;
+        let frames = decode_table(&table).map_err(damaged)?;
+        let covered = frames.last().map_or(0, |last| in_memory(last.first) + in_memory(last.count));
+        if covered != directory.ids.len() {
+            return Err(damaged(Malformed::Other("the frames don't cover the directory")));
+        }
+        let path = path.to_owned();
+        Ok(Self { file, path, kind, directory_id: footer.directory, directory, frames })
+    }
+
+    /// What it holds.
+    pub fn kind(&self) -> PackKind {
+        self.kind
+    }
+
+    /// The id of its directory.
+    pub fn directory_id(&self) -> Id {
+        self.directory_id
+    }
+
+    /// Its chunks.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Its frames.
+    pub fn frames(&self) -> &[FrameEntry] {
+        &self.frames
+    }
+
+    /// The number of the frame that holds the chunk at `position`.
+    pub fn frame_of(&self, position: u32) -> Option<usize> {
+        let after = self.frames.partition_point(|frame| frame.first <= position);
+        let number = after.checked_sub(1)?;
+        let frame = self.frames.get(number)?;
+        (position - frame.first < frame.count).then_some(number)
+    }
+
+    /// Decodes a frame and checks every chunk in it. `prefix` finds the bytes of
+    /// the frame's bases.
+    pub fn frame<E: From<PackError>>(
+        &self,
+        number: usize,
+        prefix: impl FnOnce(&FrameHeader) -> Result<Vec<u8>, E>,
+    ) -> Result<Vec<u8>, E> {
+        let entry = self.frames[number];
+        let offset = entry.offset;
+        let damaged =
+            |source| PackError::Frame { path: self.path.clone(), offset, source };
+        let length = in_memory(entry.header_len) + in_memory(entry.stored_len);
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, offset).map_err(PackError::from)?;
+        let (header, payload) = bytes.split_at(in_memory(entry.header_len));
+        let header = FrameHeader::decode(header).map_err(|error| damaged(error.into()))?;
+        if header.stored_len != entry.stored_len || header.raw_len != entry.raw_len {
+            let error = Malformed::Other("header and frame table disagree");
+            return Err(damaged(error.into()).into());
+        }
+        let prefix = if header.bases.is_empty() { Vec::new() } else { prefix(&header)? };
+        let raw = frame::decode(&header, payload, &prefix).map_err(damaged)?;
+        self.check_chunks(&entry, &raw)?;
+        Ok(raw)
+    }
+
+    fn check_chunks(&self, entry: &FrameEntry, raw: &[u8]) -> Result<(), PackError> {
+        let mut rest = raw;
+        let first = in_memory(entry.first);
+        for at in first..first + in_memory(entry.count) {
+            let length = in_memory(self.directory.lengths[at]).min(rest.len());
+            let (chunk, later) = rest.split_at(length);
+            rest = later;
+            let (expected, found) = (self.directory.ids[at], Id::of(chunk));
+            if found != expected {
+                let (path, offset) = (self.path.clone(), entry.offset);
+                return Err(PackError::Chunk { path, offset, expected, found });
+            }
+        }
+        Ok(())
+    }
+}
