@@ -180,7 +180,11 @@ impl Fs for Faulty {
     fn sync_dir(&self, path: &Path) -> Result<()> {
         self.step("sync", path)?;
         Disk.sync_dir(path)?;
-        self.with(|state| state.unsynced_names.retain(|name| name.parent() != Some(path)));
+        self.with(|state| {
+            state
+                .unsynced_names
+                .retain(|name| name.parent() != Some(path))
+        });
         Ok(())
     }
 

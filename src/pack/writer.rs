@@ -4,7 +4,9 @@
 //! [`PackWriter::finish`] returns; until then it is nothing. A failed write or
 //! sync ends the writer: it takes itself by value and is gone.
 
-use super::format::{Directory, FOOTER, Footer, FrameEntry, PackKind, encode_table, len32, pack_header};
+use super::format::{
+    Directory, FOOTER, Footer, FrameEntry, PackKind, encode_table, len32, pack_header,
+};
 use super::frame::EncodedFrame;
 use crate::digest::{Id, IdHasher};
 use crate::fs::{self, WriteFile};
@@ -65,6 +67,11 @@ impl PackWriter {
     /// Bytes so far.
     pub fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Chunks so far.
+    pub fn chunks(&self) -> usize {
+        self.directory.ids.len()
     }
 
     /// Ends the pack and makes its content durable.

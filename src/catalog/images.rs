@@ -1,0 +1,254 @@
+//! Records, revisions and references in the catalog.
+//!
+//! The order of revisions is that of their records: time, sequence, id. The
+//! newest revision of a reference is the last one in it.
+
+use std::collections::HashSet;
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::{Catalog, Result};
+use crate::digest::{Digest, Id};
+use crate::time::Time;
+
+/// One image in a save.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevisionRow {
+    /// The record that it is in.
+    pub record: Id,
+    /// Its place among that record's revisions.
+    pub position: u32,
+    /// When it was saved.
+    pub saved_at: Time,
+    /// The record's sequence.
+    pub sequence: u64,
+    /// Digest of the root: the manifest.
+    pub root: Digest,
+    /// Media type of the root.
+    pub root_type: String,
+    /// Bytes of the root.
+    pub root_size: u64,
+    /// Digest of the config.
+    pub image_id: Digest,
+    /// `os/architecture[/variant]`.
+    pub platform: String,
+    /// As the config says.
+    pub created: Option<String>,
+    /// How many layers.
+    pub layers: u64,
+    /// Sum of the layer tars in bytes.
+    pub size: u64,
+    /// Bytes by which the store grew for it.
+    pub added: u64,
+}
+
+/// A name of a revision.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReferenceRow {
+    /// Fully qualified, without the tag.
+    pub repository: String,
+    /// The tag.
+    pub tag: String,
+}
+
+const COLUMNS: &str = "v.record, v.position, v.saved_at, v.sequence, v.root, v.root_type,
+    v.root_size, v.image_id, v.platform, v.created, v.layers, v.size, v.added";
+
+fn revision_row(row: &Row<'_>) -> rusqlite::Result<RevisionRow> {
+    let unsigned = |column| row.get(column).map(i64::cast_unsigned);
+    Ok(RevisionRow {
+        record: Id::from_bytes(row.get(0)?),
+        position: row.get(1)?,
+        saved_at: Time::from_nanos(row.get(2)?),
+        sequence: unsigned(3)?,
+        root: Digest::from_bytes(row.get(4)?),
+        root_type: row.get(5)?,
+        root_size: unsigned(6)?,
+        image_id: Digest::from_bytes(row.get(7)?),
+        platform: row.get(8)?,
+        created: row.get(9)?,
+        layers: unsigned(10)?,
+        size: unsigned(11)?,
+        added: unsigned(12)?,
+    })
+}
+
+fn named_row(row: &Row<'_>) -> rusqlite::Result<(ReferenceRow, RevisionRow)> {
+    let name = ReferenceRow {
+        repository: row.get(13)?,
+        tag: row.get(14)?,
+    };
+    Ok((name, revision_row(row)?))
+}
+
+impl Catalog {
+    /// The ids of all records.
+    pub fn records(&self) -> Result<HashSet<Id>> {
+        let mut query = self.connection.prepare_cached("SELECT id FROM record")?;
+        let rows = query.query_map([], |row| row.get(0).map(Id::from_bytes))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The largest time and the largest sequence of all records.
+    pub fn newest_record(&self) -> Result<Option<(Time, u64)>> {
+        let query = "SELECT max(saved_at), max(sequence) FROM record";
+        let (saved_at, sequence): (Option<i64>, Option<i64>) =
+            self.connection
+                .query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(saved_at
+            .map(Time::from_nanos)
+            .zip(sequence.map(i64::cast_unsigned)))
+    }
+
+    /// Adds a record with its revisions and their references. If it is there
+    /// already, nothing changes. Call in a transaction.
+    pub fn add_record(
+        &self,
+        (id, saved_at, sequence): (Id, Time, u64),
+        revisions: &[(RevisionRow, Vec<ReferenceRow>)],
+    ) -> Result<()> {
+        let order = (saved_at.nanos(), sequence.cast_signed());
+        self.connection.execute(
+            "INSERT OR IGNORE INTO record VALUES (?1, ?2, ?3)",
+            params![id.as_bytes(), order.0, order.1],
+        )?;
+        let mut add_revision = self.connection.prepare_cached(
+            "INSERT OR IGNORE INTO revision
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        )?;
+        let mut add_reference = self
+            .connection
+            .prepare_cached("INSERT OR IGNORE INTO reference VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+        for (row, references) in revisions {
+            add_revision.execute(params![
+                id.as_bytes(),
+                row.position,
+                order.0,
+                order.1,
+                row.root.as_bytes(),
+                row.root_type,
+                row.root_size.cast_signed(),
+                row.image_id.as_bytes(),
+                row.platform,
+                row.created,
+                row.layers.cast_signed(),
+                row.size.cast_signed(),
+                row.added.cast_signed(),
+            ])?;
+            for name in references {
+                let ReferenceRow { repository, tag } = name;
+                add_reference.execute(params![
+                    repository,
+                    tag,
+                    order.0,
+                    order.1,
+                    id.as_bytes(),
+                    row.position
+                ])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Revisions with each of their references, oldest first.
+    pub fn named_revisions(&self) -> Result<Vec<(ReferenceRow, RevisionRow)>> {
+        let query = format!(
+            "SELECT {COLUMNS}, r.repository, r.tag FROM reference r
+             JOIN revision v USING (saved_at, sequence, record, position)
+             ORDER BY r.saved_at, r.sequence, r.record, r.position, r.repository, r.tag"
+        );
+        let mut query = self.connection.prepare_cached(&query)?;
+        Ok(query
+            .query_map([], named_row)?
+            .collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Revisions without a reference, oldest first.
+    pub fn unnamed_revisions(&self) -> Result<Vec<RevisionRow>> {
+        let query = format!(
+            "SELECT {COLUMNS} FROM revision v WHERE NOT EXISTS
+             (SELECT 1 FROM reference r WHERE r.record = v.record AND r.position = v.position)
+             ORDER BY v.saved_at, v.sequence, v.record, v.position"
+        );
+        let mut query = self.connection.prepare_cached(&query)?;
+        Ok(query
+            .query_map([], revision_row)?
+            .collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Whether any revision has a name in this repository.
+    pub fn has_repository(&self, repository: &str) -> Result<bool> {
+        let query = "SELECT 1 FROM reference WHERE repository = ?1 LIMIT 1";
+        let mut query = self.connection.prepare_cached(query)?;
+        Ok(query
+            .query_row([repository], |_| Ok(()))
+            .optional()?
+            .is_some())
+    }
+
+    /// The revision of a reference that is `back` before the newest.
+    pub fn revision(&self, repository: &str, tag: &str, back: u32) -> Result<Option<RevisionRow>> {
+        let query = format!(
+            "SELECT {COLUMNS} FROM reference r
+             JOIN revision v USING (saved_at, sequence, record, position)
+             WHERE r.repository = ?1 AND r.tag = ?2
+             ORDER BY r.saved_at DESC, r.sequence DESC, r.record DESC, r.position DESC
+             LIMIT 1 OFFSET ?3"
+        );
+        let mut query = self.connection.prepare_cached(&query)?;
+        Ok(query
+            .query_row(params![repository, tag, back], revision_row)
+            .optional()?)
+    }
+
+    /// The newest revision whose root has this digest.
+    pub fn revision_by_root(&self, root: Digest) -> Result<Option<RevisionRow>> {
+        let query = format!(
+            "SELECT {COLUMNS} FROM revision v WHERE v.root = ?1
+             ORDER BY v.saved_at DESC, v.sequence DESC, v.record DESC, v.position DESC LIMIT 1"
+        );
+        let mut query = self.connection.prepare_cached(&query)?;
+        Ok(query
+            .query_row([root.as_bytes()], revision_row)
+            .optional()?)
+    }
+
+    /// The newest revision of each image whose ID lies between `low` and
+    /// `high`, at most `limit` of them.
+    pub fn revisions_by_image(
+        &self,
+        (low, high): (Digest, Digest),
+        limit: u32,
+    ) -> Result<Vec<RevisionRow>> {
+        let query = format!(
+            "SELECT {COLUMNS} FROM revision v WHERE v.image_id BETWEEN ?1 AND ?2 AND NOT EXISTS
+             (SELECT 1 FROM revision w WHERE w.image_id = v.image_id
+              AND (w.saved_at, w.sequence, w.record, w.position)
+                > (v.saved_at, v.sequence, v.record, v.position))
+             LIMIT ?3"
+        );
+        let mut query = self.connection.prepare_cached(&query)?;
+        let rows = query.query_map(
+            params![low.as_bytes(), high.as_bytes(), limit],
+            revision_row,
+        )?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The names of one revision, sorted.
+    pub fn references_of(&self, revision: &RevisionRow) -> Result<Vec<ReferenceRow>> {
+        let query = "SELECT repository, tag FROM reference WHERE record = ?1 AND position = ?2
+                     ORDER BY repository, tag";
+        let mut query = self.connection.prepare_cached(query)?;
+        let rows = query.query_map(
+            params![revision.record.as_bytes(), revision.position],
+            |row| {
+                Ok(ReferenceRow {
+                    repository: row.get(0)?,
+                    tag: row.get(1)?,
+                })
+            },
+        )?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}

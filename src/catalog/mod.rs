@@ -1,0 +1,194 @@
+//! The catalog: an SQLite database that says what is where.
+//!
+//! It is a cache without a fact of its own: whatever is in it was read from
+//! packs and records, and it may be thrown away at any time. It owns SQLite,
+//! which does its own file access, so the `fs` seam can't fail it: its
+//! durability doesn't matter, only that it never says something untrue, and WAL
+//! with its checksums sees to that. It knows ids, digests and names, and
+//! deliberately neither packs' bytes nor records' JSON.
+
+pub mod images;
+pub mod packs;
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+pub use images::{ReferenceRow, RevisionRow};
+pub use packs::{BlobRow, PackRow, Place};
+
+/// Changes with every change of the schema; another number means: rebuild.
+const SCHEMA: i64 = 1;
+/// "orlp" in ASCII: marks the file as ours.
+const APPLICATION: i64 = 0x6f72_6c70;
+/// How long to wait for another process that writes to the catalog.
+const BUSY: Duration = Duration::from_mins(2);
+
+const TABLES: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE record (
+    id BLOB PRIMARY KEY, saved_at INTEGER NOT NULL, sequence INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE pack (
+    number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, kind INTEGER NOT NULL,
+    size INTEGER NOT NULL, directory BLOB NOT NULL, recorded INTEGER NOT NULL
+);
+CREATE INDEX pack_by_directory ON pack (directory);
+-- place: pack number * 2^24 + position in its directory
+CREATE TABLE chunk (key INTEGER PRIMARY KEY, place INTEGER NOT NULL);
+CREATE TABLE blob (
+    digest BLOB PRIMARY KEY, size INTEGER NOT NULL, place INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE revision (
+    record BLOB NOT NULL, position INTEGER NOT NULL,
+    saved_at INTEGER NOT NULL, sequence INTEGER NOT NULL,
+    root BLOB NOT NULL, root_type TEXT NOT NULL, root_size INTEGER NOT NULL,
+    image_id BLOB NOT NULL, platform TEXT NOT NULL,
+    created TEXT, layers INTEGER NOT NULL, size INTEGER NOT NULL, added INTEGER NOT NULL,
+    PRIMARY KEY (saved_at, sequence, record, position)
+) WITHOUT ROWID;
+CREATE INDEX revision_by_image ON revision (image_id);
+CREATE INDEX revision_by_root ON revision (root);
+CREATE TABLE reference (
+    repository TEXT NOT NULL, tag TEXT NOT NULL,
+    saved_at INTEGER NOT NULL, sequence INTEGER NOT NULL,
+    record BLOB NOT NULL, position INTEGER NOT NULL,
+    PRIMARY KEY (repository, tag, saved_at, sequence, record, position)
+) WITHOUT ROWID;
+CREATE INDEX reference_by_revision ON reference (record, position);
+";
+
+const DROP: &str = "
+DROP TABLE IF EXISTS meta; DROP TABLE IF EXISTS record; DROP TABLE IF EXISTS pack;
+DROP TABLE IF EXISTS chunk; DROP TABLE IF EXISTS blob; DROP TABLE IF EXISTS revision;
+DROP TABLE IF EXISTS reference;
+";
+
+/// The catalog could not be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the catalog failed")]
+pub struct CatalogError(#[from] rusqlite::Error);
+
+impl CatalogError {
+    /// Whether the file is damaged or no database, so that a new one helps.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self.0.sqlite_error_code(),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        )
+    }
+}
+
+/// The result of a query.
+pub type Result<T> = std::result::Result<T, CatalogError>;
+
+/// What an opened catalog was found to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// This store's.
+    Usable,
+    /// There was none, or an empty one.
+    Nothing,
+    /// Of another store, or of another schema: what it said was thrown away.
+    Foreign,
+}
+
+/// An open catalog.
+#[derive(Debug)]
+pub struct Catalog {
+    connection: Connection,
+}
+
+impl Catalog {
+    /// Opens or makes the catalog at `path` for the store with this id. Fails
+    /// where the file can't be written, or isn't a database.
+    pub fn open(path: &Path, store: &str) -> Result<(Self, Found)> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        Self::prepare(Connection::open_with_flags(path, flags)?, store)
+    }
+
+    /// A catalog in memory, for a store on a medium that can't be written where
+    /// no other folder can be either.
+    pub fn in_memory(store: &str) -> Result<Self> {
+        Ok(Self::prepare(Connection::open_in_memory()?, store)?.0)
+    }
+
+    fn prepare(connection: Connection, store: &str) -> Result<(Self, Found)> {
+        connection.busy_timeout(BUSY)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // Commits needn't be durable: what is lost is read again from records.
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "cache_size", -32_768)?;
+        connection.pragma_update(None, "trusted_schema", false)?;
+        connection.set_prepared_statement_cache_capacity(32);
+        let catalog = Self { connection };
+        let found = catalog.identify(store)?;
+        if found != Found::Usable {
+            catalog.atomically(|| {
+                // Another process may have done it while we waited.
+                match catalog.identify(store)? {
+                    Found::Usable => Ok::<(), CatalogError>(()),
+                    Found::Nothing | Found::Foreign => catalog.recreate(store),
+                }
+            })?;
+        }
+        Ok((catalog, found))
+    }
+
+    fn identify(&self, store: &str) -> Result<Found> {
+        let pragma = |name| {
+            self.connection
+                .pragma_query_value(None, name, |row| row.get(0))
+        };
+        let (application, schema): (i64, i64) =
+            (pragma("application_id")?, pragma("user_version")?);
+        if (application, schema) == (0, 0) {
+            return Ok(Found::Nothing);
+        }
+        if (application, schema) != (APPLICATION, SCHEMA) {
+            return Ok(Found::Foreign);
+        }
+        let query = "SELECT value FROM meta WHERE key = 'store'";
+        let of: String = self.connection.query_row(query, [], |row| row.get(0))?;
+        Ok(if of == store {
+            Found::Usable
+        } else {
+            Found::Foreign
+        })
+    }
+
+    /// Throws everything away. Other processes see the old or the new state.
+    pub fn clear(&self, store: &str) -> Result<()> {
+        self.atomically(|| self.recreate(store))
+    }
+
+    fn recreate(&self, store: &str) -> Result<()> {
+        self.connection.execute_batch(DROP)?;
+        self.connection.execute_batch(TABLES)?;
+        self.connection
+            .execute("INSERT INTO meta VALUES ('store', ?1)", [store])?;
+        self.connection
+            .pragma_update(None, "application_id", APPLICATION)?;
+        self.connection
+            .pragma_update(None, "user_version", SCHEMA)?;
+        Ok(())
+    }
+
+    /// Carries out `act` in one transaction; nothing of it remains if it fails.
+    pub fn atomically<T, E: From<CatalogError>>(
+        &self,
+        act: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        let begin = || {
+            rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
+                .map_err(CatalogError::from)
+        };
+        let transaction = begin()?;
+        let value = act()?;
+        transaction.commit().map_err(CatalogError::from)?;
+        Ok(value)
+    }
+}

@@ -1,0 +1,285 @@
+//! From chunks to packs in place: frames are compressed on worker threads and
+//! written, in the order given, by one thread that does all file access.
+//!
+//! Queues are bounded, so memory is: per worker one frame and its compressor,
+//! and as many frames again in the queues. Whatever fails, fails the whole
+//! pipeline; the packs that are in place by then stay (they are whole).
+//! Deliberately doesn't know what a store is: the caller says where packs go.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+use super::format::{FrameKind, PackKind};
+use super::frame::{self, EncodedFrame, FrameError, RawFrame};
+use super::writer::{FinishedPack, PackWriter};
+use crate::codec::Compressor;
+use crate::digest::Id;
+use crate::fs::{self, Fs};
+
+/// Data packs are closed at this many bytes.
+const DATA_PACK: u64 = 32 << 20;
+/// Metadata packs are closed at this many bytes.
+const METADATA_PACK: u64 = 4 << 20;
+/// Packs are closed at this many chunks, so that directories stay small.
+const PACK_CHUNKS: usize = 1 << 18;
+/// More workers than this would need more memory than they are worth.
+const WORKERS_MAX: usize = 4;
+
+/// Why no more packs can be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// The file system failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+    /// A frame could not be made.
+    #[error("cannot compress")]
+    Frame(#[from] FrameError),
+    /// A thread ended without saying why.
+    #[error("a worker thread ended unexpectedly")]
+    Died,
+}
+
+/// Where packs are written, and where they go.
+pub struct Places {
+    /// The folder for packs that aren't whole yet.
+    pub folder: PathBuf,
+    /// The path of a pack in its place.
+    pub target: Box<dyn Fn(Id) -> PathBuf + Send>,
+}
+
+impl std::fmt::Debug for Places {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Places({})", self.folder.display())
+    }
+}
+
+enum Step {
+    Frame(Result<EncodedFrame, FrameError>),
+    Close(PackKind),
+}
+
+enum Event {
+    Placed(PackKind, Box<FinishedPack>),
+    Closed,
+}
+
+struct Job {
+    number: u64,
+    kind: FrameKind,
+    frame: RawFrame,
+}
+
+/// A running pipeline.
+#[derive(Debug)]
+pub struct Pipeline {
+    /// `None` once it is ending.
+    input: Option<Input>,
+    events: Receiver<Event>,
+    placed: Vec<(PackKind, FinishedPack)>,
+    next: u64,
+    workers: Vec<JoinHandle<()>>,
+    packer: Option<JoinHandle<Result<(), PipelineError>>>,
+}
+
+struct Input {
+    jobs: Sender<Job>,
+    steps: Sender<(u64, Step)>,
+}
+
+impl std::fmt::Debug for Input {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Input")
+    }
+}
+
+impl Pipeline {
+    /// Starts the threads.
+    pub fn start(fs: Arc<dyn Fs>, places: Places, level: i32) -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let count = cores.min(WORKERS_MAX);
+        let (jobs, job_queue) = bounded::<Job>(count);
+        let (steps, step_queue) = bounded(count);
+        let (event_sender, events) = unbounded();
+        let workers = (0..count)
+            .map(|_| {
+                let (jobs, steps) = (job_queue.clone(), steps.clone());
+                thread::spawn(move || work(&jobs, &steps, level))
+            })
+            .collect();
+        let packer = thread::spawn(move || {
+            Packer {
+                fs,
+                places,
+                open: BTreeMap::new(),
+                files: 0,
+                events: event_sender,
+            }
+            .run(&step_queue)
+        });
+        let input = Some(Input { jobs, steps });
+        Self {
+            input,
+            events,
+            placed: Vec::new(),
+            next: 0,
+            workers,
+            packer: Some(packer),
+        }
+    }
+
+    /// Adds a frame. Waits while the queue is full.
+    pub fn push(&mut self, kind: FrameKind, frame: RawFrame) -> Result<(), PipelineError> {
+        let job = Job {
+            number: self.next,
+            kind,
+            frame,
+        };
+        self.next += 1;
+        let sent = self
+            .input
+            .as_ref()
+            .is_some_and(|input| input.jobs.send(job).is_ok());
+        if sent { Ok(()) } else { Err(self.failure()) }
+    }
+
+    /// The packs that were put in place since this was last asked.
+    pub fn placed(&mut self) -> Vec<(PackKind, FinishedPack)> {
+        for event in self.events.try_iter() {
+            if let Event::Placed(kind, pack) = event {
+                self.placed.push((kind, *pack));
+            }
+        }
+        std::mem::take(&mut self.placed)
+    }
+
+    /// Closes the open pack of this kind, if any, and waits for it.
+    pub fn close(&mut self, kind: PackKind) -> Result<(), PipelineError> {
+        let step = (self.next, Step::Close(kind));
+        self.next += 1;
+        if self
+            .input
+            .as_ref()
+            .is_none_or(|input| input.steps.send(step).is_err())
+        {
+            return Err(self.failure());
+        }
+        loop {
+            match self.events.recv() {
+                Ok(Event::Placed(kind, pack)) => self.placed.push((kind, *pack)),
+                Ok(Event::Closed) => return Ok(()),
+                Err(_) => return Err(self.failure()),
+            }
+        }
+    }
+
+    /// Ends the threads and says what stopped them.
+    fn failure(&mut self) -> PipelineError {
+        match self.join() {
+            Err(error) => error,
+            Ok(()) => PipelineError::Died,
+        }
+    }
+
+    fn join(&mut self) -> Result<(), PipelineError> {
+        self.input = None;
+        let died = self
+            .workers
+            .drain(..)
+            .filter_map(|worker| worker.join().err())
+            .count()
+            > 0;
+        match self.packer.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(PipelineError::Died),
+            None if died => Err(PipelineError::Died),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        // An error was told to whoever pushed; here only the threads must end.
+        drop(self.join());
+    }
+}
+
+fn work(jobs: &Receiver<Job>, steps: &Sender<(u64, Step)>, level: i32) {
+    let mut compressor = None;
+    for job in jobs {
+        let encoded = compressor
+            .take()
+            .map_or_else(|| Compressor::new(level), Ok)
+            .map_err(FrameError::from)
+            .and_then(|ready| frame::encode(job.kind, job.frame, compressor.insert(ready)));
+        if steps.send((job.number, Step::Frame(encoded))).is_err() {
+            return;
+        }
+    }
+}
+
+/// The thread that writes.
+struct Packer {
+    fs: Arc<dyn Fs>,
+    places: Places,
+    open: BTreeMap<u8, (PackKind, PackWriter, PathBuf)>,
+    files: u64,
+    events: Sender<Event>,
+}
+
+impl Packer {
+    fn run(mut self, steps: &Receiver<(u64, Step)>) -> Result<(), PipelineError> {
+        let mut waiting = BTreeMap::new();
+        let mut next = 0;
+        for (number, step) in steps {
+            waiting.insert(number, step);
+            while let Some(step) = waiting.remove(&next) {
+                next += 1;
+                match step {
+                    Step::Frame(frame) => self.append(frame?)?,
+                    Step::Close(kind) => {
+                        self.close(kind)?;
+                        drop(self.events.send(Event::Closed));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, frame: EncodedFrame) -> Result<(), PipelineError> {
+        let kind = frame.entry.kind.pack();
+        let limit = match kind {
+            PackKind::Data => DATA_PACK,
+            PackKind::Metadata => METADATA_PACK,
+        };
+        let (_, writer, _) = match self.open.entry(kind.code()) {
+            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                let path = self.places.folder.join(format!("{}.pack", self.files));
+                self.files += 1;
+                let writer = PackWriter::create(self.fs.create(&path)?, kind)?;
+                entry.insert((kind, writer, path))
+            }
+        };
+        writer.append(frame)?;
+        if writer.length() >= limit || writer.chunks() >= PACK_CHUNKS {
+            self.close(kind)?;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, kind: PackKind) -> Result<(), PipelineError> {
+        if let Some((kind, writer, path)) = self.open.remove(&kind.code()) {
+            let pack = writer.finish()?;
+            fs::publish(&*self.fs, &path, &(self.places.target)(pack.id))?;
+            drop(self.events.send(Event::Placed(kind, Box::new(pack))));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,170 @@
+//! Records: what users did, as immutable JSON (docs/FORMAT.md section 7).
+//!
+//! Assumes nothing of the bytes: a record is checked against its name, its kind
+//! and its features before anything in it is used.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::header::Features;
+use super::{Result, StoreError};
+use crate::digest::{Digest, Id};
+use crate::fs::{self, Fs};
+use crate::time::Time;
+
+const FORMAT: u64 = 1;
+/// A record of a save with some 100,000 images; memory is bounded by this.
+const SIZE_MAX: u64 = 64 << 20;
+
+/// A record of a save.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SaveRecord {
+    format: u64,
+    kind: String,
+    #[serde(default)]
+    features: Features,
+    /// Who wrote it.
+    pub program: String,
+    /// When.
+    pub saved_at: Time,
+    /// Largest seen, plus one.
+    pub sequence: u64,
+    /// Where the images came from.
+    pub source: Source,
+    /// The packs that it needs and that no record before it names.
+    pub packs: Vec<Id>,
+    /// Reserved: the recipe of the archive as a whole.
+    assembly: Option<Digest>,
+    /// The images.
+    pub revisions: Vec<Revision>,
+}
+
+/// Where images came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// File name without folders; `-` for standard input.
+    pub name: String,
+    /// Which kind of archive.
+    pub dialect: String,
+}
+
+/// One image in a save.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revision {
+    /// The manifest.
+    pub root: Root,
+    /// Digest of the config.
+    pub image_id: Digest,
+    /// What it runs on.
+    pub platform: Platform,
+    /// Fully qualified names; may be empty.
+    pub references: Vec<String>,
+    /// What the root lists and the archive didn't hold.
+    #[serde(default)]
+    pub not_shipped: Vec<Digest>,
+    /// As the config says.
+    pub created: Option<String>,
+    /// How many layers.
+    pub layers: u64,
+    /// Sum of the layer tars in bytes.
+    pub size: u64,
+    /// Its share of the bytes by which the store grew.
+    pub added: u64,
+}
+
+/// The descriptor of a root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// Of the root.
+    #[serde(rename = "mediaType")]
+    pub media_type: String,
+    /// Of the root.
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// What an image runs on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Platform {
+    /// `linux`, …
+    pub os: String,
+    /// `amd64`, …
+    pub architecture: String,
+    /// `v8`, …
+    pub variant: Option<String>,
+}
+
+impl std::fmt::Display for Platform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant
+            .as_ref()
+            .map_or(Ok(()), |variant| write!(f, "/{variant}"))
+    }
+}
+
+/// What every record has.
+#[derive(Deserialize)]
+struct Head {
+    format: u64,
+    kind: String,
+    #[serde(default)]
+    features: Features,
+}
+
+impl SaveRecord {
+    /// A record of these revisions; packs and times are filled in by the commit.
+    pub fn new(program: &str, source: Source, revisions: Vec<Revision>) -> Self {
+        Self {
+            format: FORMAT,
+            kind: "save".to_owned(),
+            features: Features::default(),
+            program: program.to_owned(),
+            saved_at: Time::from_nanos(0),
+            sequence: 0,
+            source,
+            packs: Vec::new(),
+            assembly: None,
+            revisions,
+        }
+    }
+
+    /// The record in its stored form.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Reads the record `id` and refuses what this program doesn't know.
+    pub(super) fn read(fs: &dyn Fs, path: &Path, id: Id) -> Result<Self> {
+        let bytes = fs::read(fs, path, SIZE_MAX)?;
+        let found = Id::of(&bytes);
+        if found != id {
+            return Err(StoreError::RecordHash {
+                path: path.to_owned(),
+                expected: id,
+                found,
+            });
+        }
+        let json = |source| StoreError::Json {
+            what: "record",
+            path: path.to_owned(),
+            source,
+        };
+        let thing = format!("record `{}`", id.short());
+        let head: Head = serde_json::from_slice(&bytes).map_err(json)?;
+        let need = match (head.format, head.kind.as_str()) {
+            (FORMAT, "save") => None,
+            (FORMAT, kind) => Some(format!("record kind `{kind}`")),
+            (format, _) => Some(format!("record format {format}")),
+        };
+        if let Some(need) = need {
+            return Err(StoreError::Unsupported { thing, need });
+        }
+        head.features.check_read(&thing)?;
+        serde_json::from_slice(&bytes).map_err(json)
+    }
+}

@@ -1,0 +1,100 @@
+//! A writer's folder in `tmp/`, and its lock.
+//!
+//! The kernel drops the lock when the process ends, however it ends; a folder
+//! whose lock can be had is therefore left over and is swept by the next
+//! writer. Between making a folder and locking it another writer may sweep it:
+//! then it is made again.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Result;
+use super::layout::Layout;
+use crate::fs::{self, Fs, Lock};
+
+const LOCK: &str = "lock";
+
+/// A locked folder, removed when dropped.
+#[derive(Debug)]
+pub(super) struct Workspace {
+    fs: Arc<dyn Fs>,
+    path: PathBuf,
+    _lock: Box<dyn Lock>,
+}
+
+impl Workspace {
+    /// Sweeps what ended writers left, and makes a folder of our own.
+    pub(super) fn create(fs: &Arc<dyn Fs>, layout: &Layout) -> Result<Self> {
+        sweep(&**fs, layout)?;
+        loop {
+            let path = layout.tmp().join(fs::random_name(8)?);
+            fs.create_dir(&path)?;
+            if let Some(lock) = lock(&**fs, &path)? {
+                return Ok(Self {
+                    fs: Arc::clone(fs),
+                    path,
+                    _lock: lock,
+                });
+            }
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        // If this fails, the next writer sweeps it.
+        drop(self.fs.remove_dir_all(&self.path));
+    }
+}
+
+/// Locks a new folder; `None` where another writer swept it meanwhile.
+fn lock(fs: &dyn Fs, folder: &Path) -> Result<Option<Box<dyn Lock>>> {
+    let path = folder.join(LOCK);
+    let content = format!("{{\"generation\":0,\"pid\":{}}}\n", std::process::id());
+    let made = fs
+        .create(&path)
+        .and_then(|mut file| file.write_all(content.as_bytes()));
+    match made.and_then(|()| fs.try_lock(&path)) {
+        Ok(Some(lock)) if fs.exists(&path) => Ok(Some(lock)),
+        Ok(_) => Ok(None),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn sweep(fs: &dyn Fs, layout: &Layout) -> Result<()> {
+    for name in fs.list(&layout.tmp())? {
+        let path = layout.tmp().join(&name);
+        let is_folder = fs.exists(&path.join("."));
+        let held = is_folder
+            && match fs.try_lock(&path.join(LOCK)) {
+                // The lock is held until the folder is gone.
+                Ok(Some(lock)) => {
+                    remove(fs.remove_dir_all(&path))?;
+                    drop(lock);
+                    continue;
+                }
+                Ok(None) => true,
+                Err(error) if error.is_missing() => false,
+                Err(error) => return Err(error.into()),
+            };
+        if is_folder && !held {
+            remove(fs.remove_dir_all(&path))?;
+        } else if !is_folder {
+            remove(fs.remove_file(&path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Another writer may sweep at the same time.
+fn remove(result: fs::Result<()>) -> Result<()> {
+    match result {
+        Err(error) if !error.is_missing() => Err(error.into()),
+        _ => Ok(()),
+    }
+}

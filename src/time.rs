@@ -1,0 +1,97 @@
+//! Points in time, as records keep them and people read them.
+//!
+//! Owns the date crate. It deliberately reads no clock and no time zone of its
+//! own accord: callers pass the time in, and the terminal's zone is `cli`'s.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A point in time in nanoseconds since 1970, UTC; prints in RFC 3339 with nine
+/// digits of the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(jiff::Timestamp);
+
+/// A text that is no point in time.
+#[derive(Debug, thiserror::Error)]
+#[error("`{text}` is not a date and time such as 2026-05-01T12:00:00Z")]
+pub struct ParseTimeError {
+    /// What was found.
+    pub text: String,
+}
+
+impl Time {
+    /// From the system's clock reading.
+    pub fn from_system(time: std::time::SystemTime) -> Option<Self> {
+        jiff::Timestamp::try_from(time).ok().map(Self)
+    }
+
+    /// From whole nanoseconds since 1970.
+    pub fn from_nanos(nanos: i64) -> Self {
+        // Every i64 of nanoseconds lies between the years 1677 and 2262.
+        Self(jiff::Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or_default())
+    }
+
+    /// Whole nanoseconds since 1970, between the years 1677 and 2262.
+    pub fn nanos(self) -> i64 {
+        let limit = if self.0.as_second() < 0 {
+            i64::MIN
+        } else {
+            i64::MAX
+        };
+        i64::try_from(self.0.as_nanosecond()).unwrap_or(limit)
+    }
+
+    /// Seconds from this time to `later`; negative if that is before.
+    pub fn seconds_to(self, later: Self) -> i64 {
+        later.0.as_second() - self.0.as_second()
+    }
+
+    /// One second later.
+    pub fn next_second(self) -> Self {
+        Self(self.0 + jiff::SignedDuration::from_secs(1))
+    }
+}
+
+impl FromStr for Time {
+    type Err = ParseTimeError;
+
+    fn from_str(text: &str) -> Result<Self, ParseTimeError> {
+        text.parse().map(Self).map_err(|_| ParseTimeError {
+            text: text.chars().take(80).collect(),
+        })
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.9}", self.0)
+    }
+}
+
+impl serde::Serialize for Time {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Time {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_nine_digits_and_parses() {
+        let time = Time::from_nanos(1_700_000_000_000_000_000);
+        assert_eq!(time.to_string(), "2023-11-14T22:13:20.000000000Z");
+        assert_eq!(time.to_string().parse::<Time>().unwrap(), time);
+        assert_eq!("2023-11-14T23:13:20+01:00".parse::<Time>().unwrap(), time);
+        assert_eq!(time.next_second().nanos(), 1_700_000_001_000_000_000);
+        assert!("yesterday".parse::<Time>().is_err());
+    }
+}
