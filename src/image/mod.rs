@@ -1,3 +1,20 @@
 //! The world of container images: references, manifests, configs, archives.
 //!
-//! Knows nothing of the store.
+//! Reads what engines and tools write, in their own words, and writes what they
+//! accept. All archives are untrusted: limits are checked before memory is
+//! Knows nothing of the store, the file system or the terminal.
+
+mod compression;
+mod config;
+mod error;
+mod manifest;
+pub mod media_type;
+mod query;
+mod reference;
+
+pub use compression::{Compression, sniff};
+pub use config::{Config, History, Rootfs};
+pub use error::Error;
+pub use manifest::{Descriptor, Index, Manifest, Platform, make_manifest};
+pub use query::Query;
+pub use reference::{Reference, familiar_repository, parse_repository};
