@@ -5,19 +5,26 @@
 //! taken, links and paths are kept inside the archive, digests are verified.
 //! Knows nothing of the store, the file system or the terminal.
 
+mod archive;
 mod compression;
 mod config;
+mod docker_archive;
 mod error;
 mod manifest;
+mod manifest_json;
 pub mod media_type;
 mod members;
 mod path;
 mod query;
 mod reference;
+mod small_bodies;
 mod source;
+mod tree;
 
+pub use archive::{Archive, ArchiveImage, ArchiveLayer, Dialect, Warning};
 pub use compression::{Compression, sniff};
 pub use config::{Config, History, Rootfs};
+pub use docker_archive::{Bodies, check_plain_layer, resolve, wanted};
 pub use error::Error;
 pub use manifest::{Descriptor, Index, Manifest, Platform, make_manifest};
 pub use members::{
@@ -26,4 +33,5 @@ pub use members::{
 pub use path::clean as clean_path;
 pub use query::Query;
 pub use reference::{Reference, familiar_repository, parse_repository};
+pub use small_bodies::{MOST_DOCUMENT, SmallBodies};
 pub use source::{Seekable, Source, Stream};
