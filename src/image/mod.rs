@@ -9,6 +9,7 @@ mod archive;
 mod compression;
 mod config;
 mod docker_archive;
+mod emit;
 mod error;
 mod manifest;
 mod manifest_json;
@@ -25,6 +26,7 @@ pub use archive::{Archive, ArchiveImage, ArchiveLayer, Dialect, Warning};
 pub use compression::{Compression, sniff};
 pub use config::{Config, History, Rootfs};
 pub use docker_archive::{Bodies, check_plain_layer, resolve, wanted};
+pub use emit::{EmitImage, EmitPlan};
 pub use error::Error;
 pub use manifest::{Descriptor, Index, Manifest, Platform, make_manifest};
 pub use members::{
@@ -35,3 +37,6 @@ pub use query::Query;
 pub use reference::{Reference, familiar_repository, parse_repository};
 pub use small_bodies::{MOST_DOCUMENT, SmallBodies};
 pub use source::{Seekable, Source, Stream};
+
+#[cfg(test)]
+mod tests;
