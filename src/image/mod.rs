@@ -1,3 +1,42 @@
 //! The world of container images: references, manifests, configs, archives.
 //!
-//! Knows nothing of the store.
+//! Reads what engines and tools write, in their own words, and writes what they
+//! accept. All archives are untrusted: limits are checked before memory is
+//! taken, links and paths are kept inside the archive, digests are verified.
+//! Knows nothing of the store, the file system or the terminal.
+
+mod archive;
+mod compression;
+mod config;
+mod docker_archive;
+mod emit;
+mod error;
+mod manifest;
+mod manifest_json;
+pub mod media_type;
+mod members;
+mod path;
+mod query;
+mod reference;
+mod small_bodies;
+mod source;
+mod tree;
+
+pub use archive::{Archive, ArchiveImage, ArchiveLayer, Dialect, Warning};
+pub use compression::{Compression, sniff};
+pub use config::{Config, History, Rootfs};
+pub use docker_archive::{Bodies, check_plain_layer, resolve, wanted};
+pub use emit::{EmitImage, EmitPlan};
+pub use error::Error;
+pub use manifest::{Descriptor, Index, Manifest, Platform, make_manifest};
+pub use members::{
+    MOST_EXTENSION, MOST_MEMBERS, MOST_PATH_BYTES, Member, MemberBody, MemberKind, Members,
+};
+pub use path::clean as clean_path;
+pub use query::Query;
+pub use reference::{Reference, familiar_repository, parse_repository};
+pub use small_bodies::{MOST_DOCUMENT, SmallBodies};
+pub use source::{Seekable, Source, Stream};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! The image config, as far as orlop looks into it.
+//!
+//! The bytes are the truth: an image ID is their digest, and they are stored
+//! and given back as they are. What stands here is a view beside them; unknown
+//! fields are ignored, and nothing is ever serialised from it.
+
+use serde::Deserialize;
+
+use crate::digest::Digest;
+
+/// A view of an image config (OCI image specification, config.md).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Config {
+    /// When the image was made, RFC 3339, as written.
+    #[serde(default)]
+    pub created: Option<String>,
+    /// CPU architecture by Go's name, such as `amd64`.
+    #[serde(default)]
+    pub architecture: Option<String>,
+    /// Operating system by Go's name, such as `linux`.
+    #[serde(default)]
+    pub os: Option<String>,
+    /// Variant of the architecture, such as `v8`.
+    #[serde(default)]
+    pub variant: Option<String>,
+    /// The layers, lowest first. Configs of artifacts have none.
+    #[serde(default)]
+    pub rootfs: Option<Rootfs>,
+    /// How the layers came about, oldest first.
+    #[serde(default, deserialize_with = "super::manifest::null_as_empty")]
+    pub history: Vec<History>,
+}
+
+/// The layers of a config.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Rootfs {
+    /// Digests of the uncompressed layer tars, lowest first.
+    #[serde(default, deserialize_with = "super::manifest::null_as_empty")]
+    pub diff_ids: Vec<Digest>,
+}
+
+/// One step of a config's history.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct History {
+    /// When, RFC 3339, as written.
+    #[serde(default)]
+    pub created: Option<String>,
+    /// The command or build instruction.
+    #[serde(default)]
+    pub created_by: Option<String>,
+    /// What the author said about it.
+    #[serde(default)]
+    pub comment: Option<String>,
+    /// Whether this step made no layer.
+    #[serde(default)]
+    pub empty_layer: bool,
+}
+
+impl Config {
+    /// Reads the view from the bytes. Invalid UTF-8 inside strings is replaced
+    /// in the view, as engines do; the bytes keep it.
+    pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(&String::from_utf8_lossy(bytes))
+    }
+
+    /// The diff IDs, lowest layer first; none where there is no `rootfs`.
+    pub fn diff_ids(&self) -> &[Digest] {
+        self.rootfs.as_ref().map_or(&[], |rootfs| &rootfs.diff_ids)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_it_knows_and_ignores_the_rest() {
+        let bytes = br#"{"created":"2024-01-02T03:04:05Z","architecture":"arm64","os":"linux",
+            "variant":"v8","config":{"Env":["A=\ud800"]},"rootfs":{"type":"layers","diff_ids":[
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]},
+            "history":[{"created_by":"RUN x"},{"empty_layer":true,"comment":"c"}]}"#;
+        let config = Config::parse(bytes).unwrap();
+        assert_eq!(config.created.as_deref(), Some("2024-01-02T03:04:05Z"));
+        assert_eq!(config.variant.as_deref(), Some("v8"));
+        assert_eq!(config.diff_ids(), [Digest::of(b"")]);
+        assert_eq!(config.history[0].created_by.as_deref(), Some("RUN x"));
+        assert!(config.history[1].empty_layer);
+    }
+
+    #[test]
+    fn null_lists_and_missing_rootfs() {
+        let config = Config::parse(br#"{"rootfs":{"diff_ids":null},"history":null}"#).unwrap();
+        assert_eq!((config.diff_ids(), config.history.len()), (&[][..], 0));
+        assert_eq!(Config::parse(b"{}").unwrap().rootfs, None);
+        assert!(Config::parse(br#"{"rootfs":{"diff_ids":["md5:1"]}}"#).is_err());
+    }
+
+    #[test]
+    fn invalid_utf8_is_tolerated() {
+        let config = Config::parse(b"{\"architecture\":\"\xff\",\"rootfs\":{}}").unwrap();
+        assert_eq!(config.architecture.as_deref(), Some("\u{fffd}"));
+    }
+}

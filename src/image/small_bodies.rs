@@ -1,0 +1,120 @@
+//! The small bodies of an archive that comes as a stream, kept until the
+//! document that says what they are has come.
+//!
+//! Bounded: documents up to 4 MiB and anything else up to 64 KiB, 32 MiB
+//! together; the four documents with fixed names have their own room, so a
+//! flood of small files can't push them out. Judges by names and first bytes
+//! only.
+
+use std::collections::HashMap;
+
+use crate::image::members::{Member, MemberKind};
+
+/// The most bytes of a JSON document that is read or kept.
+pub const MOST_DOCUMENT: u64 = 4 << 20;
+const MOST_OTHER: u64 = 64 << 10;
+const MOST_TOGETHER: u64 = 32 << 20;
+const FIXED: [&str; 4] = ["manifest.json", "index.json", "oci-layout", "repositories"];
+
+/// Bodies by member index.
+#[derive(Debug, Default)]
+pub struct SmallBodies {
+    bodies: HashMap<usize, Vec<u8>>,
+    fixed: [Option<usize>; 4],
+    together: u64,
+}
+
+impl SmallBodies {
+    /// Keeps nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether the body of `member` that begins with `head` should be kept. It
+    /// may be a layer all the same.
+    pub fn wants(&self, member: &Member, head: &[u8]) -> bool {
+        if member.kind != MemberKind::Regular {
+            return false;
+        }
+        if FIXED.contains(&member.path.as_str()) {
+            return member.size <= MOST_DOCUMENT;
+        }
+        let first = head.iter().find(|byte| !byte.is_ascii_whitespace());
+        let document = matches!(first, Some(b'{' | b'['));
+        let most = if document { MOST_DOCUMENT } else { MOST_OTHER };
+        member.size <= most && self.together + member.size <= MOST_TOGETHER
+    }
+
+    /// Keeps the whole body of a member that [`wants`](Self::wants) accepted.
+    pub fn keep(&mut self, member: &Member, body: Vec<u8>) {
+        match FIXED.iter().position(|&name| name == member.path) {
+            Some(at) => {
+                if let Some(earlier) = self.fixed[at].replace(member.index) {
+                    self.bodies.remove(&earlier);
+                }
+            }
+            None => self.together += body.len() as u64,
+        }
+        self.bodies.insert(member.index, body);
+    }
+
+    /// The body of the member with this index, if it was kept.
+    pub fn get(&self, index: usize) -> Option<&[u8]> {
+        self.bodies.get(&index).map(Vec::as_slice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(index: usize, path: &str, size: u64) -> Member {
+        let kind = MemberKind::Regular;
+        Member {
+            index,
+            path: path.to_owned(),
+            kind,
+            size,
+            offset: 0,
+        }
+    }
+
+    #[test]
+    fn keeps_documents_and_what_is_small() {
+        let bodies = SmallBodies::new();
+        assert!(bodies.wants(&member(0, "c", MOST_DOCUMENT), b" {"));
+        assert!(!bodies.wants(&member(0, "c", MOST_DOCUMENT + 1), b"{"));
+        assert!(bodies.wants(&member(0, "l", MOST_OTHER), b"tar"));
+        assert!(!bodies.wants(&member(0, "l", MOST_OTHER + 1), b"tar"));
+        assert!(bodies.wants(&member(0, "l", 0), b""));
+        let folder = Member {
+            kind: MemberKind::Directory,
+            ..member(0, "d", 0)
+        };
+        assert!(!bodies.wants(&folder, b""));
+    }
+
+    #[test]
+    fn a_flood_does_not_push_out_the_list() {
+        let mut bodies = SmallBodies::new();
+        let mut kept = 0;
+        for index in 0..1000 {
+            let small = member(index, "x", MOST_OTHER);
+            if bodies.wants(&small, b"") {
+                bodies.keep(&small, vec![0; 64 << 10]);
+                kept += MOST_OTHER;
+            }
+        }
+        assert_eq!(kept, MOST_TOGETHER);
+        for index in [2000, 2001] {
+            let list = member(index, "manifest.json", 2);
+            assert!(bodies.wants(&list, b"[]"));
+            bodies.keep(&list, b"[]".to_vec());
+        }
+        assert_eq!(
+            (bodies.get(2000), bodies.get(2001)),
+            (None, Some(&b"[]"[..]))
+        );
+        assert_eq!(bodies.get(999), None);
+    }
+}
