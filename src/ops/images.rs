@@ -1,0 +1,99 @@
+//! `images`: what the store holds, newest first.
+
+use std::collections::HashSet;
+
+use crate::catalog::{ReferenceRow, RevisionRow};
+use crate::image::familiar_repository;
+use crate::store::{Result, Store};
+
+/// One line of the listing.
+#[derive(Debug, Clone)]
+pub struct ListedImage {
+    /// Its name; `None` for an image without one.
+    pub reference: Option<ReferenceRow>,
+    /// The revision.
+    pub revision: RevisionRow,
+}
+
+/// Lists the newest revision of each reference, and images without one; with
+/// `all` every revision. `pattern` is a name with `*` and `?`, with or without
+/// tag, familiar or fully qualified.
+pub fn images(store: &Store, pattern: Option<&str>, all: bool) -> Result<Vec<ListedImage>> {
+    let catalog = store.catalog();
+    let mut listed = Vec::new();
+    let mut seen = HashSet::new();
+    for (reference, revision) in catalog.named_revisions()?.into_iter().rev() {
+        let wanted = pattern.is_none_or(|pattern| matches(pattern, &reference));
+        if wanted && (all || seen.insert(reference.clone())) {
+            listed.push(ListedImage { reference: Some(reference), revision });
+        }
+    }
+    if pattern.is_none() {
+        let mut seen = HashSet::new();
+        for revision in catalog.unnamed_revisions()?.into_iter().rev() {
+            if all || seen.insert(revision.image_id) {
+                listed.push(ListedImage { reference: None, revision });
+            }
+        }
+    }
+    listed.sort_by(|one, other| {
+        let order = |image: &ListedImage| (image.revision.saved_at, image.revision.sequence);
+        order(other).cmp(&order(one)).then_with(|| one.reference.cmp(&other.reference))
+    });
+    Ok(listed)
+}
+
+fn matches(pattern: &str, reference: &ReferenceRow) -> bool {
+    let ReferenceRow { repository, tag } = reference;
+    [repository, familiar_repository(repository)].iter().any(|name| {
+        glob(pattern.as_bytes(), name.as_bytes())
+            || glob(pattern.as_bytes(), format!("{name}:{tag}").as_bytes())
+    })
+}
+
+/// `*` is any text, `?` any one byte.
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut at, mut from) = (0, 0);
+    // Where the last `*` stood, and how far it reached.
+    let mut star = None;
+    while from < text.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at, from));
+                at += 1;
+            }
+            Some(byte) if *byte == b'?' || *byte == text[from] => {
+                at += 1;
+                from += 1;
+            }
+            _ => match star {
+                Some((place, reach)) => {
+                    star = Some((place, reach + 1));
+                    (at, from) = (place + 1, reach + 1);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        let reference = ReferenceRow {
+            repository: "docker.io/library/app".to_owned(),
+            tag: "1.4".to_owned(),
+        };
+        for yes in ["app", "app:1.4", "a*", "*", "ap?", "app:1.*", "docker.io/library/app", "*pp:*4"] {
+            assert!(matches(yes, &reference), "{yes}");
+        }
+        for no in ["ap", "app:1", "library/app", "app:", "?", ""] {
+            assert!(!matches(no, &reference), "{no}");
+        }
+        assert!(!glob(b"*a*a*a*a*a*a*b", "a".repeat(5000).as_bytes()));
+    }
+}

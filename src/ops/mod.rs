@@ -1,0 +1,11 @@
+//! What a user can ask for: options in, outcome out.
+//!
+//! Each operation is a function over an open store. It knows no terminal, no
+//! environment and no clock: times, names and progress come in as arguments.
+
+pub mod export;
+pub mod images;
+pub mod input;
+pub mod inspect;
+pub mod resolve;
+pub mod save;

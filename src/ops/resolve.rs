@@ -1,0 +1,104 @@
+//! Finds the revision that a user's words mean.
+
+use crate::catalog::RevisionRow;
+use crate::digest::Digest;
+use crate::image::{Query, Reference};
+use crate::store::{Store, StoreError};
+use crate::time::Time;
+
+/// Why no revision was found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResolveError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is none.
+    #[error("no image `{query}` in the store")]
+    NotFound {
+        /// What was asked for.
+        query: String,
+    },
+    /// Several images' IDs begin with these digits.
+    #[error("image ID `{prefix}` is not unique: it may mean {}", candidates.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        prefix: String,
+        /// Short IDs.
+        candidates: Vec<String>,
+    },
+    /// `@{…}` holds no date.
+    #[error("`{text}` is not a date or time")]
+    BadTime {
+        /// What was given.
+        text: String,
+    },
+}
+
+impl From<crate::catalog::CatalogError> for ResolveError {
+    fn from(error: crate::catalog::CatalogError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// A revision, and the name by which it was asked for.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// The revision.
+    pub revision: RevisionRow,
+    /// The name, unless it was asked for by ID or digest.
+    pub reference: Option<Reference>,
+}
+
+/// Finds what `query` means. `time` reads the text of `@{…}`, in the user's time
+/// zone.
+pub fn resolve(
+    store: &Store,
+    query: &Query,
+    time: &dyn Fn(&str) -> Option<Time>,
+) -> Result<Resolved, ResolveError> {
+    let catalog = store.catalog();
+    let not_found = || ResolveError::NotFound { query: query.to_string() };
+    match query {
+        Query::Tag { reference, back, at, image_id } => {
+            let (repository, tag) = (reference.repository(), reference.tag());
+            let found = match at {
+                None => catalog.revision(repository, tag, *back)?,
+                Some(text) => {
+                    let at = time(text);
+                    let at = at.ok_or_else(|| ResolveError::BadTime { text: text.clone() })?;
+                    catalog.revision_at(repository, tag, at, *back)?
+                }
+            };
+            match (found, image_id) {
+                (Some(revision), _) => {
+                    Ok(Resolved { revision, reference: Some(reference.clone()) })
+                }
+                (None, Some(prefix)) if !catalog.has_repository(repository)? => {
+                    by_image(store, prefix)?.ok_or_else(not_found)
+                }
+                (None, _) => Err(not_found()),
+            }
+        }
+        Query::ManifestDigest { repository, digest } => {
+            let revision = catalog.revision_by_root(*digest)?.ok_or_else(not_found)?;
+            let named = match repository {
+                None => true,
+                Some(repository) => catalog.repository_has_root(repository, *digest)?,
+            };
+            if named { Ok(Resolved { revision, reference: None }) } else { Err(not_found()) }
+        }
+        Query::ImageId { prefix } => by_image(store, prefix)?.ok_or_else(not_found),
+    }
+}
+
+fn by_image(store: &Store, prefix: &str) -> Result<Option<Resolved>, ResolveError> {
+    let bound = |fill: &str| Digest::from_hex(&format!("{prefix}{}", fill.repeat(64 - prefix.len())));
+    let (Ok(low), Ok(high)) = (bound("0"), bound("f")) else { return Ok(None) };
+    let mut rows = store.catalog().revisions_by_image((low, high), 4)?;
+    if rows.len() > 1 {
+        let candidates = rows.iter().map(|row| row.image_id.short()).collect();
+        return Err(ResolveError::Ambiguous { prefix: prefix.to_owned(), candidates });
+    }
+    Ok(rows.pop().map(|revision| Resolved { revision, reference: None }))
+}
