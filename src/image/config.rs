@@ -2,9 +2,13 @@
 //!
 //! The bytes are the truth: an image ID is their digest, and they are stored
 //! and given back as they are. What stands here is a view beside them; unknown
-//! fields are ignored, and nothing is ever serialised from it.
+//! fields are ignored, and nothing is ever serialised from it. The view takes
+//! little more memory than the bytes, whatever they say.
+
+use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 
 use crate::digest::Digest;
 
@@ -27,7 +31,7 @@ pub struct Config {
     #[serde(default)]
     pub rootfs: Option<Rootfs>,
     /// How the layers came about, oldest first.
-    #[serde(default, deserialize_with = "super::manifest::null_as_empty")]
+    #[serde(default, deserialize_with = "bounded_history")]
     pub history: Vec<History>,
 }
 
@@ -69,6 +73,40 @@ impl Config {
     }
 }
 
+/// The most steps of a history; images have at most 127 layers and seldom more
+/// than a hundred steps without one.
+const MOST_HISTORY: usize = 10_000;
+
+/// Reads a history or `null`, counting as it goes: an empty step is short in
+/// JSON and large in memory.
+fn bounded_history<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<History>, D::Error> {
+    struct HistoryVisitor;
+    impl<'de> Visitor<'de> for HistoryVisitor {
+        type Value = Vec<History>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of history steps")
+        }
+
+        fn visit_unit<E>(self) -> Result<Vec<History>, E> {
+            Ok(Vec::new())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<History>, A::Error> {
+            let mut steps = Vec::new();
+            while let Some(step) = seq.next_element()? {
+                if steps.len() == MOST_HISTORY {
+                    let message = format!("more than {MOST_HISTORY} history steps");
+                    return Err(A::Error::custom(message));
+                }
+                steps.push(step);
+            }
+            Ok(steps)
+        }
+    }
+    deserializer.deserialize_any(HistoryVisitor)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,5 +137,19 @@ mod tests {
     fn invalid_utf8_is_tolerated() {
         let config = Config::parse(b"{\"architecture\":\"\xff\",\"rootfs\":{}}").unwrap();
         assert_eq!(config.architecture.as_deref(), Some("\u{fffd}"));
+    }
+
+    #[test]
+    fn a_history_has_an_end() {
+        let config = |steps: usize| format!("{{\"history\":[{}{{}}]}}", "{},".repeat(steps - 1));
+        let parsed = Config::parse(config(MOST_HISTORY).as_bytes()).unwrap();
+        assert_eq!(parsed.history.len(), MOST_HISTORY);
+        let error = Config::parse(config(MOST_HISTORY + 1).as_bytes())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("more than 10000 history steps"),
+            "{error}"
+        );
     }
 }

@@ -25,6 +25,8 @@ use crate::image::tree::Tree;
 /// The most bytes of all configs and manifests of one archive together.
 const MOST_DOCUMENTS: u64 = 64 << 20;
 const MOST_DUPLICATES: usize = 20;
+/// Warnings stop here: a hostile archive could ask for any number.
+const MOST_WARNINGS: usize = 40;
 
 const LIST: &str = "manifest.json";
 const INDEX: &str = "index.json";
@@ -95,8 +97,9 @@ pub fn resolve(members: &[Member], bodies: Bodies<'_, '_>) -> Result<Archive, Er
     for item in &items {
         images.add(item, &mut warnings)?;
     }
-    let mut images = images.list;
+    let mut images = images.finish();
     reader.match_manifests(top.index, &mut images, &mut warnings)?;
+    warnings.truncate(MOST_WARNINGS);
     let dialect = Dialect::of(&tree, &items, top.index.is_some());
     Ok(Archive {
         dialect,
@@ -433,19 +436,28 @@ impl<'r, 't, 'f, 'b> Images<'r, 't, 'f, 'b> {
             let reference = Reference::parse_tagged(tag)?;
             match self.by_reference.insert(reference.clone(), at) {
                 Some(before) if before == at => continue,
-                Some(before) => {
-                    self.list[before]
-                        .references
-                        .retain(|other| *other != reference);
+                Some(_) if warnings.len() < MOST_WARNINGS => {
                     warnings.push(Warning::ReferenceTwice {
                         reference: reference.clone(),
                     });
                 }
-                None => {}
+                _ => {}
             }
             self.list[at].references.push(reference);
         }
         Ok(())
+    }
+
+    /// The images, each reference on the last one that claimed it.
+    fn finish(mut self) -> Vec<ArchiveImage> {
+        for (at, image) in self.list.iter_mut().enumerate() {
+            // Removing makes each stay once, even where it went back and forth.
+            image.references.retain(|reference| {
+                self.by_reference.get(reference) == Some(&at)
+                    && self.by_reference.remove(reference).is_some()
+            });
+        }
+        self.list
     }
 }
 

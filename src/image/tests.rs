@@ -554,6 +554,8 @@ fn several_items_with_one_config_are_one_image() {
 fn a_reference_of_two_images_goes_to_the_last() {
     let (one, two) = (config_of(&[b"1"]), config_of(&[b"2"]));
     let list = br#"[{"Config":"1.c","RepoTags":["a:1"],"Layers":["1"]},
+        {"Config":"2.c","RepoTags":["a:1"],"Layers":["2"]},
+        {"Config":"1.c","RepoTags":["a:1","b:1"],"Layers":["1"]},
         {"Config":"2.c","RepoTags":["a:1"],"Layers":["2"]}]"#;
     let files: [(&str, &[u8]); 5] = [
         ("1.c", &one),
@@ -563,13 +565,19 @@ fn a_reference_of_two_images_goes_to_the_last() {
         ("manifest.json", list),
     ];
     let archive = load(&tar_of(&files)).unwrap().archive;
-    assert_eq!(archive.images[0].references, []);
+    assert_eq!(
+        archive.images[0].references,
+        [Reference::parse("b:1").unwrap()]
+    );
     let reference = Reference::parse("a:1").unwrap();
     assert_eq!(
         archive.images[1].references,
         std::slice::from_ref(&reference)
     );
-    assert_eq!(archive.warnings, [Warning::ReferenceTwice { reference }]);
+    assert_eq!(
+        archive.warnings,
+        vec![Warning::ReferenceTwice { reference }; 3]
+    );
 }
 
 #[test]
