@@ -63,18 +63,14 @@ impl Decompressor {
     /// raw content that stands before it (empty for none).
     pub fn decompress(frame: &[u8], length: usize, prefix: &[u8]) -> Result<Vec<u8>, ZstdError> {
         let mut context = DCtx::create();
-        context
-            .set_parameter(DParameter::WindowLogMax(FRAME_WINDOW_LOG))
-            .map_err(zstd_error)?;
+        context.set_parameter(DParameter::WindowLogMax(FRAME_WINDOW_LOG)).map_err(zstd_error)?;
         if !prefix.is_empty() {
             context.ref_prefix(prefix).map_err(zstd_error)?;
         }
         let mut out = Vec::with_capacity(length);
         let count = context.decompress(&mut out, frame).map_err(zstd_error)?;
         if count != length {
-            return Err(ZstdError(
-                "the frame has another length than its header says",
-            ));
+            return Err(ZstdError("the frame has another length than its header says"));
         }
         Ok(out)
     }

@@ -60,9 +60,7 @@ impl Digest {
 
     /// Parses 64 hex digits without a prefix.
     pub fn from_hex(text: &str) -> Result<Self, ParseHashError> {
-        parse_hex(text)
-            .map(Self)
-            .ok_or_else(|| parse_error(text, "SHA-256 digest"))
+        parse_hex(text).map(Self).ok_or_else(|| parse_error(text, "SHA-256 digest"))
     }
 }
 
@@ -136,9 +134,7 @@ impl FromStr for Id {
     type Err = ParseHashError;
 
     fn from_str(text: &str) -> Result<Self, ParseHashError> {
-        parse_hex(text)
-            .map(Self)
-            .ok_or_else(|| parse_error(text, "64-digit id"))
+        parse_hex(text).map(Self).ok_or_else(|| parse_error(text, "64-digit id"))
     }
 }
 
@@ -210,11 +206,7 @@ pub struct Hashing<T> {
 impl<T> Hashing<T> {
     /// Wraps `inner`; nothing has passed yet.
     pub fn new(inner: T) -> Self {
-        Self {
-            inner,
-            hasher: DigestHasher::default(),
-            bytes: 0,
-        }
+        Self { inner, hasher: DigestHasher::default(), bytes: 0 }
     }
 
     /// The digest and count of the bytes that passed.
@@ -277,10 +269,7 @@ fn nibble(digit: u8) -> Option<u8> {
 }
 
 fn parse_error(text: &str, wanted: &'static str) -> ParseHashError {
-    ParseHashError {
-        text: text.chars().take(80).collect(),
-        wanted,
-    }
+    ParseHashError { text: text.chars().take(80).collect(), wanted }
 }
 
 #[cfg(test)]

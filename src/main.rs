@@ -1,3 +1,7 @@
 //! The `orlop` command: parse, run, turn the outcome into an exit code.
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::run(std::env::args_os())
+}

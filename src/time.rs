@@ -1,7 +1,7 @@
 //! Points in time, as records keep them and people read them.
 //!
-//! Owns the date crate. It deliberately reads no clock and no time zone of its
-//! own accord: callers pass the time in, and the terminal's zone is `cli`'s.
+//! Owns the date crate, and with it the system's time zone. It deliberately reads
+//! no clock: callers pass the time in.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,6 +25,21 @@ impl Time {
         jiff::Timestamp::try_from(time).ok().map(Self)
     }
 
+    /// Reads a date, a date and time, or a point in time; the first two in the
+    /// time zone of the system. A date alone is its last moment, so that "as of"
+    /// a day takes in all of it.
+    pub fn parse_local(text: &str) -> Option<Self> {
+        if let Ok(time) = text.parse() {
+            return Some(time);
+        }
+        let zone = jiff::tz::TimeZone::system();
+        let civil: jiff::civil::DateTime = match text.parse::<jiff::civil::Date>() {
+            Ok(date) if text.len() <= 10 => date.to_datetime(jiff::civil::Time::MAX),
+            _ => text.parse().ok()?,
+        };
+        Some(Self(zone.to_timestamp(civil).ok()?))
+    }
+
     /// From whole nanoseconds since 1970.
     pub fn from_nanos(nanos: i64) -> Self {
         // Every i64 of nanoseconds lies between the years 1677 and 2262.
@@ -33,11 +48,7 @@ impl Time {
 
     /// Whole nanoseconds since 1970, between the years 1677 and 2262.
     pub fn nanos(self) -> i64 {
-        let limit = if self.0.as_second() < 0 {
-            i64::MIN
-        } else {
-            i64::MAX
-        };
+        let limit = if self.0.as_second() < 0 { i64::MIN } else { i64::MAX };
         i64::try_from(self.0.as_nanosecond()).unwrap_or(limit)
     }
 
@@ -56,9 +67,7 @@ impl FromStr for Time {
     type Err = ParseTimeError;
 
     fn from_str(text: &str) -> Result<Self, ParseTimeError> {
-        text.parse().map(Self).map_err(|_| ParseTimeError {
-            text: text.chars().take(80).collect(),
-        })
+        text.parse().map(Self).map_err(|_| ParseTimeError { text: text.chars().take(80).collect() })
     }
 }
 

@@ -63,20 +63,14 @@ impl<'a> Cursor<'a> {
 
     /// The next `count` bytes.
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(count)
-            .ok_or(Malformed::TooShort)?;
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(Malformed::TooShort)?;
         self.rest = rest;
         Ok(taken)
     }
 
     /// The next `N` bytes.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (taken, rest) = self
-            .rest
-            .split_first_chunk::<N>()
-            .ok_or(Malformed::TooShort)?;
+        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(Malformed::TooShort)?;
         self.rest = rest;
         Ok(*taken)
     }
@@ -113,11 +107,7 @@ impl<'a> Cursor<'a> {
             value |= bits << shift;
             if byte & 0x80 == 0 {
                 let shortest = byte != 0 || shift == 0;
-                return if shortest {
-                    Ok(value)
-                } else {
-                    Err(Malformed::BadNumber)
-                };
+                return if shortest { Ok(value) } else { Err(Malformed::BadNumber) };
             }
         }
         Err(Malformed::BadNumber)
@@ -135,10 +125,7 @@ impl<'a> Cursor<'a> {
         u32::try_from(value)
             .ok()
             .filter(|value| *value <= limit)
-            .ok_or(Malformed::OverLimit {
-                what,
-                limit: limit.into(),
-            })
+            .ok_or(Malformed::OverLimit { what, limit: limit.into() })
     }
 }
 

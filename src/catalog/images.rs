@@ -43,7 +43,7 @@ pub struct RevisionRow {
 }
 
 /// A name of a revision.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReferenceRow {
     /// Fully qualified, without the tag.
     pub repository: String,
@@ -74,10 +74,7 @@ fn revision_row(row: &Row<'_>) -> rusqlite::Result<RevisionRow> {
 }
 
 fn named_row(row: &Row<'_>) -> rusqlite::Result<(ReferenceRow, RevisionRow)> {
-    let name = ReferenceRow {
-        repository: row.get(13)?,
-        tag: row.get(14)?,
-    };
+    let name = ReferenceRow { repository: row.get(13)?, tag: row.get(14)? };
     Ok((name, revision_row(row)?))
 }
 
@@ -93,11 +90,8 @@ impl Catalog {
     pub fn newest_record(&self) -> Result<Option<(Time, u64)>> {
         let query = "SELECT max(saved_at), max(sequence) FROM record";
         let (saved_at, sequence): (Option<i64>, Option<i64>) =
-            self.connection
-                .query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(saved_at
-            .map(Time::from_nanos)
-            .zip(sequence.map(i64::cast_unsigned)))
+            self.connection.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(saved_at.map(Time::from_nanos).zip(sequence.map(i64::cast_unsigned)))
     }
 
     /// Adds a record with its revisions and their references. If it is there
@@ -158,9 +152,7 @@ impl Catalog {
              ORDER BY r.saved_at, r.sequence, r.record, r.position, r.repository, r.tag"
         );
         let mut query = self.connection.prepare_cached(&query)?;
-        Ok(query
-            .query_map([], named_row)?
-            .collect::<rusqlite::Result<_>>()?)
+        Ok(query.query_map([], named_row)?.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Revisions without a reference, oldest first.
@@ -171,19 +163,14 @@ impl Catalog {
              ORDER BY v.saved_at, v.sequence, v.record, v.position"
         );
         let mut query = self.connection.prepare_cached(&query)?;
-        Ok(query
-            .query_map([], revision_row)?
-            .collect::<rusqlite::Result<_>>()?)
+        Ok(query.query_map([], revision_row)?.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Whether any revision has a name in this repository.
     pub fn has_repository(&self, repository: &str) -> Result<bool> {
         let query = "SELECT 1 FROM reference WHERE repository = ?1 LIMIT 1";
         let mut query = self.connection.prepare_cached(query)?;
-        Ok(query
-            .query_row([repository], |_| Ok(()))
-            .optional()?
-            .is_some())
+        Ok(query.query_row([repository], |_| Ok(())).optional()?.is_some())
     }
 
     /// The revision of a reference that is `back` before the newest.
@@ -196,9 +183,46 @@ impl Catalog {
              LIMIT 1 OFFSET ?3"
         );
         let mut query = self.connection.prepare_cached(&query)?;
-        Ok(query
-            .query_row(params![repository, tag, back], revision_row)
-            .optional()?)
+        Ok(query.query_row(params![repository, tag, back], revision_row).optional()?)
+    }
+
+    /// The revision of a reference that is `back` before the newest one at `time`.
+    pub fn revision_at(
+        &self,
+        repository: &str,
+        tag: &str,
+        time: Time,
+        back: u32,
+    ) -> Result<Option<RevisionRow>> {
+        let query = format!(
+            "SELECT {COLUMNS} FROM reference r
+             JOIN revision v USING (saved_at, sequence, record, position)
+             WHERE r.repository = ?1 AND r.tag = ?2 AND r.saved_at <= ?3
+             ORDER BY r.saved_at DESC, r.sequence DESC, r.record DESC, r.position DESC
+             LIMIT 1 OFFSET ?4"
+        );
+        let mut query = self.connection.prepare_cached(&query)?;
+        let parameters = params![repository, tag, time.nanos(), back];
+        Ok(query.query_row(parameters, revision_row).optional()?)
+    }
+
+    /// Whether this repository ever had a tag on a revision with this root.
+    pub fn repository_has_root(&self, repository: &str, root: Digest) -> Result<bool> {
+        let query = "SELECT 1 FROM revision v JOIN reference r USING (record, position)
+                     WHERE v.root = ?1 AND r.repository = ?2 LIMIT 1";
+        let mut query = self.connection.prepare_cached(query)?;
+        let found = query.query_row(params![root.as_bytes(), repository], |_| Ok(()));
+        Ok(found.optional()?.is_some())
+    }
+
+    /// Whether a revision of this image has no name.
+    pub fn has_unnamed(&self, image: Digest, platform: &str) -> Result<bool> {
+        let query = "SELECT 1 FROM revision v WHERE v.image_id = ?1 AND v.platform = ?2
+                     AND NOT EXISTS (SELECT 1 FROM reference r
+                     WHERE r.record = v.record AND r.position = v.position) LIMIT 1";
+        let mut query = self.connection.prepare_cached(query)?;
+        let found = query.query_row(params![image.as_bytes(), platform], |_| Ok(()));
+        Ok(found.optional()?.is_some())
     }
 
     /// The newest revision whose root has this digest.
@@ -208,9 +232,7 @@ impl Catalog {
              ORDER BY v.saved_at DESC, v.sequence DESC, v.record DESC, v.position DESC LIMIT 1"
         );
         let mut query = self.connection.prepare_cached(&query)?;
-        Ok(query
-            .query_row([root.as_bytes()], revision_row)
-            .optional()?)
+        Ok(query.query_row([root.as_bytes()], revision_row).optional()?)
     }
 
     /// The newest revision of each image whose ID lies between `low` and
@@ -228,10 +250,8 @@ impl Catalog {
              LIMIT ?3"
         );
         let mut query = self.connection.prepare_cached(&query)?;
-        let rows = query.query_map(
-            params![low.as_bytes(), high.as_bytes(), limit],
-            revision_row,
-        )?;
+        let rows =
+            query.query_map(params![low.as_bytes(), high.as_bytes(), limit], revision_row)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
@@ -240,15 +260,10 @@ impl Catalog {
         let query = "SELECT repository, tag FROM reference WHERE record = ?1 AND position = ?2
                      ORDER BY repository, tag";
         let mut query = self.connection.prepare_cached(query)?;
-        let rows = query.query_map(
-            params![revision.record.as_bytes(), revision.position],
-            |row| {
-                Ok(ReferenceRow {
-                    repository: row.get(0)?,
-                    tag: row.get(1)?,
-                })
-            },
-        )?;
+        let rows = query
+            .query_map(params![revision.record.as_bytes(), revision.position], |row| {
+                Ok(ReferenceRow { repository: row.get(0)?, tag: row.get(1)? })
+            })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }

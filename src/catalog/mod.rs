@@ -139,10 +139,7 @@ impl Catalog {
     }
 
     fn identify(&self, store: &str) -> Result<Found> {
-        let pragma = |name| {
-            self.connection
-                .pragma_query_value(None, name, |row| row.get(0))
-        };
+        let pragma = |name| self.connection.pragma_query_value(None, name, |row| row.get(0));
         let (application, schema): (i64, i64) =
             (pragma("application_id")?, pragma("user_version")?);
         if (application, schema) == (0, 0) {
@@ -153,11 +150,7 @@ impl Catalog {
         }
         let query = "SELECT value FROM meta WHERE key = 'store'";
         let of: String = self.connection.query_row(query, [], |row| row.get(0))?;
-        Ok(if of == store {
-            Found::Usable
-        } else {
-            Found::Foreign
-        })
+        Ok(if of == store { Found::Usable } else { Found::Foreign })
     }
 
     /// Throws everything away. Other processes see the old or the new state.
@@ -168,12 +161,9 @@ impl Catalog {
     fn recreate(&self, store: &str) -> Result<()> {
         self.connection.execute_batch(DROP)?;
         self.connection.execute_batch(TABLES)?;
-        self.connection
-            .execute("INSERT INTO meta VALUES ('store', ?1)", [store])?;
-        self.connection
-            .pragma_update(None, "application_id", APPLICATION)?;
-        self.connection
-            .pragma_update(None, "user_version", SCHEMA)?;
+        self.connection.execute("INSERT INTO meta VALUES ('store', ?1)", [store])?;
+        self.connection.pragma_update(None, "application_id", APPLICATION)?;
+        self.connection.pragma_update(None, "user_version", SCHEMA)?;
         Ok(())
     }
 

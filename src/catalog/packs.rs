@@ -56,12 +56,9 @@ fn pack_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<PackRow> {
 impl Catalog {
     /// All packs.
     pub fn packs(&self) -> Result<Vec<PackRow>> {
-        let mut query = self
-            .connection
-            .prepare_cached("SELECT id, directory, recorded FROM pack")?;
-        Ok(query
-            .query_map([], pack_row)?
-            .collect::<rusqlite::Result<_>>()?)
+        let mut query =
+            self.connection.prepare_cached("SELECT id, directory, recorded FROM pack")?;
+        Ok(query.query_map([], pack_row)?.collect::<rusqlite::Result<_>>()?)
     }
 
     /// The pack with this name.
@@ -94,26 +91,19 @@ impl Catalog {
         }
         self.connection.execute(
             "INSERT INTO pack (id, kind, size, directory, recorded) VALUES (?1, ?2, ?3, ?4, 0)",
-            params![
-                id.as_bytes(),
-                kind,
-                size.cast_signed(),
-                directory.0.as_bytes()
-            ],
+            params![id.as_bytes(), kind, size.cast_signed(), directory.0.as_bytes()],
         )?;
         let number = self.connection.last_insert_rowid();
         let mut keys: Vec<(i64, u32)> = directory.1.iter().map(Id::key).zip(0..).collect();
         // In the order of the tree: some five times as fast as at random.
         keys.sort_unstable();
-        let mut insert = self
-            .connection
-            .prepare_cached("INSERT OR IGNORE INTO chunk VALUES (?1, ?2)")?;
+        let mut insert =
+            self.connection.prepare_cached("INSERT OR IGNORE INTO chunk VALUES (?1, ?2)")?;
         for (key, position) in keys {
             insert.execute([key, encode_place(number, position)])?;
         }
-        let mut insert = self
-            .connection
-            .prepare_cached("INSERT OR IGNORE INTO blob VALUES (?1, ?2, ?3)")?;
+        let mut insert =
+            self.connection.prepare_cached("INSERT OR IGNORE INTO blob VALUES (?1, ?2, ?3)")?;
         for (digest, size, position) in blobs {
             let place = encode_place(number, *position);
             insert.execute(params![digest.as_bytes(), size.cast_signed(), place])?;
@@ -123,9 +113,8 @@ impl Catalog {
 
     /// Notes that a record names this pack.
     pub fn mark_recorded(&self, pack: Id) -> Result<()> {
-        let mut update = self
-            .connection
-            .prepare_cached("UPDATE pack SET recorded = 1 WHERE id = ?1")?;
+        let mut update =
+            self.connection.prepare_cached("UPDATE pack SET recorded = 1 WHERE id = ?1")?;
         update.execute([pack.as_bytes()])?;
         Ok(())
     }
@@ -138,10 +127,7 @@ impl Catalog {
              JOIN pack ON pack.number = chunk.place >> 24 WHERE chunk.key = ?1",
         )?;
         let place = query.query_row([id.key()], |row| {
-            let place = Place {
-                pack: Id::from_bytes(row.get(0)?),
-                position: row.get(1)?,
-            };
+            let place = Place { pack: Id::from_bytes(row.get(0)?), position: row.get(1)? };
             Ok((place, row.get(2)?))
         });
         Ok(place.optional()?)
@@ -156,14 +142,8 @@ impl Catalog {
         )?;
         let row = query.query_row([digest.as_bytes()], |row| {
             let size: i64 = row.get(0)?;
-            let recipe = Place {
-                pack: Id::from_bytes(row.get(1)?),
-                position: row.get(2)?,
-            };
-            Ok(BlobRow {
-                size: size.cast_unsigned(),
-                recipe,
-            })
+            let recipe = Place { pack: Id::from_bytes(row.get(1)?), position: row.get(2)? };
+            Ok(BlobRow { size: size.cast_unsigned(), recipe })
         });
         Ok(row.optional()?)
     }

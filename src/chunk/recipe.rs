@@ -83,18 +83,13 @@ impl Names {
         let end = first.checked_add(count).ok_or(unknown)?;
         let mut runs = Vec::new();
         let mut at = first;
-        let start = self
-            .spans
-            .partition_point(|span| span.virtual_first <= first);
+        let start = self.spans.partition_point(|span| span.virtual_first <= first);
         for span in &self.spans[start.saturating_sub(1)..] {
             if at == end {
                 break;
             }
             let skip = at.checked_sub(span.virtual_first).ok_or(unknown)?;
-            let skip = u32::try_from(skip)
-                .ok()
-                .filter(|skip| *skip < span.count)
-                .ok_or(unknown)?;
+            let skip = u32::try_from(skip).ok().filter(|skip| *skip < span.count).ok_or(unknown)?;
             let count = u64::from(span.count - skip).min(end - at);
             at += count;
             runs.push(Run {
@@ -176,26 +171,19 @@ fn decode_names(cursor: &mut Cursor<'_>) -> Result<Names, Malformed> {
             first: cursor.count("a position", u32::MAX)?,
             count: cursor.count("a count of chunks", u32::MAX)?,
         };
-        let before = spans
-            .last()
-            .map_or(0, |before| before.virtual_first + u64::from(before.count));
+        let before =
+            spans.last().map_or(0, |before| before.virtual_first + u64::from(before.count));
         if span.virtual_first < before
             || span.first.checked_add(span.count).is_none()
             || span.virtual_first.checked_add(span.count.into()).is_none()
             || varint::in_memory(span.directory) >= directories.len()
         {
-            return Err(Malformed::Other(
-                "a span of a recipe is out of order or out of range",
-            ));
+            return Err(Malformed::Other("a span of a recipe is out of order or out of range"));
         }
         spans.push(span);
     }
     let sections = take_ids(cursor, "the count of sections", SECTIONS_MAX)?;
-    Ok(Names {
-        directories,
-        spans,
-        sections,
-    })
+    Ok(Names { directories, spans, sections })
 }
 
 fn put_ids(out: &mut Vec<u8>, ids: &[Id]) {
@@ -221,24 +209,9 @@ mod tests {
         Names {
             directories: vec![one, two],
             spans: vec![
-                Span {
-                    virtual_first: 0,
-                    directory: 0,
-                    first: 5,
-                    count: 10,
-                },
-                Span {
-                    virtual_first: 10,
-                    directory: 1,
-                    first: 0,
-                    count: 4,
-                },
-                Span {
-                    virtual_first: 1 << 32,
-                    directory: 0,
-                    first: 0,
-                    count: 5,
-                },
+                Span { virtual_first: 0, directory: 0, first: 5, count: 10 },
+                Span { virtual_first: 10, directory: 1, first: 0, count: 4 },
+                Span { virtual_first: 1 << 32, directory: 0, first: 0, count: 5 },
             ],
             sections: vec![Id::of(b"section")],
         }
@@ -246,16 +219,8 @@ mod tests {
 
     #[test]
     fn recipes_come_back() {
-        for body in [
-            Body::Bytes(b"{}".to_vec()),
-            Body::Chunks(names()),
-            Body::Tar(names()),
-        ] {
-            let recipe = Recipe {
-                digest: Digest::of(b"{}"),
-                size: 2,
-                body,
-            };
+        for body in [Body::Bytes(b"{}".to_vec()), Body::Chunks(names()), Body::Tar(names())] {
+            let recipe = Recipe { digest: Digest::of(b"{}"), size: 2, body };
             let encoded = recipe.encode();
             assert_eq!(Recipe::decode(&encoded), Ok(recipe));
             for length in 0..encoded.len() {
@@ -272,27 +237,12 @@ mod tests {
         assert_eq!(
             names.resolve(8, 4),
             Ok(vec![
-                Run {
-                    directory: one,
-                    first: 13,
-                    count: 2
-                },
-                Run {
-                    directory: two,
-                    first: 0,
-                    count: 2
-                },
+                Run { directory: one, first: 13, count: 2 },
+                Run { directory: two, first: 0, count: 2 },
             ])
         );
         let far = names.resolve((1 << 32) + 1, 4);
-        assert_eq!(
-            far,
-            Ok(vec![Run {
-                directory: one,
-                first: 1,
-                count: 4
-            }])
-        );
+        assert_eq!(far, Ok(vec![Run { directory: one, first: 1, count: 4 }]));
         assert!(names.resolve(12, 3).is_err());
         assert!(names.resolve(14, 1).is_err());
         assert!(names.resolve(u64::MAX, 2).is_err());

@@ -54,10 +54,7 @@ impl Fs for Disk {
 
     fn open(&self, path: &Path) -> Result<Box<dyn ReadFile>> {
         let file = File::open(path).map_err(Error::on("open", path))?;
-        Ok(Box::new(DiskFile {
-            file,
-            path: path.to_owned(),
-        }))
+        Ok(Box::new(DiskFile { file, path: path.to_owned() }))
     }
 
     fn create(&self, path: &Path) -> Result<Box<dyn WriteFile>> {
@@ -67,10 +64,7 @@ impl Fs for Disk {
             .mode(0o600)
             .open(path)
             .map_err(Error::on("create", path))?;
-        Ok(Box::new(DiskFile {
-            file,
-            path: path.to_owned(),
-        }))
+        Ok(Box::new(DiskFile { file, path: path.to_owned() }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
@@ -109,25 +103,17 @@ impl Fs for Disk {
 
 impl ReadFile for DiskFile {
     fn len(&self) -> Result<u64> {
-        Ok(self
-            .file
-            .metadata()
-            .map_err(Error::on("read", &self.path))?
-            .len())
+        Ok(self.file.metadata().map_err(Error::on("read", &self.path))?.len())
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
-        self.file
-            .read_exact_at(buffer, offset)
-            .map_err(Error::on("read", &self.path))
+        self.file.read_exact_at(buffer, offset).map_err(Error::on("read", &self.path))
     }
 }
 
 impl WriteFile for DiskFile {
     fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file
-            .write_all(bytes)
-            .map_err(Error::on("write", &self.path))
+        self.file.write_all(bytes).map_err(Error::on("write", &self.path))
     }
 
     fn sync(&mut self) -> Result<()> {

@@ -62,9 +62,7 @@ impl Faulty {
             unsynced_files: BTreeSet::new(),
             unsynced_names: BTreeSet::new(),
         };
-        Self {
-            state: Arc::new(Mutex::new(state)),
-        }
+        Self { state: Arc::new(Mutex::new(state)) }
     }
 
     /// How many changing operations were asked for.
@@ -77,10 +75,7 @@ impl Faulty {
         self.with(|state| {
             for path in &state.unsynced_files {
                 if path.is_file() {
-                    std::fs::OpenOptions::new()
-                        .write(true)
-                        .truncate(true)
-                        .open_lossy(path)?;
+                    std::fs::OpenOptions::new().write(true).truncate(true).open_lossy(path)?;
                 }
             }
             for path in &state.unsynced_names {
@@ -157,11 +152,7 @@ impl Fs for Faulty {
             state.unsynced_files.insert(path.to_owned());
             state.unsynced_names.insert(path.to_owned());
         });
-        Ok(Box::new(FaultyFile {
-            inner,
-            path: path.to_owned(),
-            fs: self.clone(),
-        }))
+        Ok(Box::new(FaultyFile { inner, path: path.to_owned(), fs: self.clone() }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
@@ -180,11 +171,7 @@ impl Fs for Faulty {
     fn sync_dir(&self, path: &Path) -> Result<()> {
         self.step("sync", path)?;
         Disk.sync_dir(path)?;
-        self.with(|state| {
-            state
-                .unsynced_names
-                .retain(|name| name.parent() != Some(path))
-        });
+        self.with(|state| state.unsynced_names.retain(|name| name.parent() != Some(path)));
         Ok(())
     }
 
@@ -212,8 +199,7 @@ impl WriteFile for FaultyFile {
     fn sync(&mut self) -> Result<()> {
         self.fs.step("sync", &self.path)?;
         self.inner.sync()?;
-        self.fs
-            .with(|state| state.unsynced_files.remove(&self.path));
+        self.fs.with(|state| state.unsynced_files.remove(&self.path));
         Ok(())
     }
 }

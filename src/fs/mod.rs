@@ -31,19 +31,12 @@ pub struct Error {
 impl Error {
     /// Whether the thing is simply not there.
     pub fn is_missing(&self) -> bool {
-        matches!(
-            self.source.kind(),
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-        )
+        matches!(self.source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
     }
 
     pub(crate) fn on(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self {
-            action,
-            path,
-            source,
-        }
+        move |source| Self { action, path, source }
     }
 }
 
@@ -104,13 +97,10 @@ pub trait Lock: Debug + Send + Sync {}
 pub fn read(fs: &dyn Fs, path: &Path, limit: u64) -> Result<Vec<u8>> {
     let file = fs.open(path)?;
     let length = file.len()?;
-    let length = usize::try_from(length)
-        .ok()
-        .filter(|_| length <= limit)
-        .ok_or_else(|| {
-            let message = format!("{length} bytes, where at most {limit} are expected");
-            Error::on("read", path)(io::Error::new(io::ErrorKind::InvalidData, message))
-        })?;
+    let length = usize::try_from(length).ok().filter(|_| length <= limit).ok_or_else(|| {
+        let message = format!("{length} bytes, where at most {limit} are expected");
+        Error::on("read", path)(io::Error::new(io::ErrorKind::InvalidData, message))
+    })?;
     let mut bytes = vec![0; length];
     file.read_exact_at(&mut bytes, 0)?;
     Ok(bytes)
@@ -121,9 +111,7 @@ pub fn create_dir_all(fs: &dyn Fs, path: &Path) -> Result<()> {
     if fs.exists(path) {
         return Ok(());
     }
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Some(parent) = parent {
         create_dir_all(fs, parent)?;
     }

@@ -4,8 +4,24 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Error, Result, random_name};
+
+/// Files that aren't whole yet, for [`remove_unfinished`].
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes all files that aren't whole yet: for a process that must end now.
+#[expect(clippy::disallowed_methods, reason = "this module owns file access")]
+pub fn remove_unfinished() {
+    for part in unfinished().iter() {
+        drop(std::fs::remove_file(part));
+    }
+}
 
 /// A file that an export writes. Dropped without [`Output::finish`], a regular
 /// file leaves nothing behind.
@@ -32,22 +48,15 @@ impl Output {
             Ok(metadata) if !metadata.is_file() => {
                 let file = File::options().write(true).open(&target);
                 let file = file.map_err(Error::on("open", &target))?;
-                Ok(Self {
-                    file,
-                    target,
-                    part: None,
-                })
+                Ok(Self { file, target, part: None })
             }
             _ => {
                 let name = target.file_name().unwrap_or_default().to_string_lossy();
                 let part = target.with_file_name(format!(".{name}.{}.part", random_name(4)?));
                 let file = File::options().write(true).create_new(true).open(&part);
                 let file = file.map_err(Error::on("create", &part))?;
-                Ok(Self {
-                    file,
-                    target,
-                    part: Some(part),
-                })
+                unfinished().push(part.clone());
+                Ok(Self { file, target, part: Some(part) })
             }
         }
     }
@@ -58,6 +67,7 @@ impl Output {
         if let Some(part) = &self.part {
             self.file.sync_all().map_err(Error::on("sync", part))?;
             std::fs::rename(part, &self.target).map_err(Error::on("rename to", &self.target))?;
+            unfinished().retain(|other| other != part);
             self.part = None;
         }
         Ok(())
@@ -80,6 +90,7 @@ impl Drop for Output {
         if let Some(part) = &self.part {
             // Nothing more can be done about a leftover while failing already.
             drop(std::fs::remove_file(part));
+            unfinished().retain(|other| other != part);
         }
     }
 }

@@ -146,31 +146,19 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DuplicateMember { path } => {
-                write!(
-                    f,
-                    "member `{path}` is there more than once; the last one counts"
-                )
+                write!(f, "member `{path}` is there more than once; the last one counts")
             }
             Self::ReferenceTwice { reference } => {
-                write!(
-                    f,
-                    "reference `{reference}` names two images; the last one has it"
-                )
+                write!(f, "reference `{reference}` names two images; the last one has it")
             }
             Self::ConfigName { path, digest } => {
                 write!(f, "config `{path}` is not named by its digest {digest}")
             }
             Self::NotListed { digest } => {
-                write!(
-                    f,
-                    "`index.json` lists {digest}, which `manifest.json` does not; left out"
-                )
+                write!(f, "`index.json` lists {digest}, which `manifest.json` does not; left out")
             }
             Self::ManifestIgnored { digest } => {
-                write!(
-                    f,
-                    "manifest {digest} does not list the layers of its image; left aside"
-                )
+                write!(f, "manifest {digest} does not list the layers of its image; left aside")
             }
         }
     }
@@ -178,12 +166,10 @@ impl fmt::Display for Warning {
 
 /// `<64 hex>/layer.tar`
 fn is_in_folder(path: &str) -> bool {
-    path.strip_suffix("/layer.tar")
-        .is_some_and(|hex| Digest::from_hex(hex).is_ok())
+    path.strip_suffix("/layer.tar").is_some_and(|hex| Digest::from_hex(hex).is_ok())
 }
 
 /// `<64 hex>.tar`
 fn is_by_diff_id(path: &str) -> bool {
-    path.strip_suffix(".tar")
-        .is_some_and(|hex| Digest::from_hex(hex).is_ok())
+    path.strip_suffix(".tar").is_some_and(|hex| Digest::from_hex(hex).is_ok())
 }

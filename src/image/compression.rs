@@ -36,10 +36,7 @@ impl fmt::Display for Compression {
 /// The compression of a stream that begins with `head`; `None` where it is
 /// plain, too short to tell, or unknown.
 pub fn sniff(head: &[u8]) -> Option<Compression> {
-    if head
-        .first_chunk::<BLOCK>()
-        .is_some_and(|block| Header::parse(block).is_some())
-    {
+    if head.first_chunk::<BLOCK>().is_some_and(|block| Header::parse(block).is_some()) {
         return None;
     }
     match head {

@@ -144,12 +144,7 @@ mod tests {
         let config = |steps: usize| format!("{{\"history\":[{}{{}}]}}", "{},".repeat(steps - 1));
         let parsed = Config::parse(config(MOST_HISTORY).as_bytes()).unwrap();
         assert_eq!(parsed.history.len(), MOST_HISTORY);
-        let error = Config::parse(config(MOST_HISTORY + 1).as_bytes())
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.starts_with("more than 10000 history steps"),
-            "{error}"
-        );
+        let error = Config::parse(config(MOST_HISTORY + 1).as_bytes()).unwrap_err().to_string();
+        assert!(error.starts_with("more than 10000 history steps"), "{error}");
     }
 }

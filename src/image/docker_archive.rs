@@ -41,10 +41,7 @@ pub type Bodies<'f, 'b> = &'f dyn Fn(usize) -> Option<&'b [u8]>;
 /// shows only as documents are read. `members` is all of them, in order.
 pub fn wanted(members: &[Member], bodies: Bodies<'_, '_>) -> Result<Vec<usize>, Error> {
     let tree = Tree::new(members);
-    let reader = Reader {
-        tree: &tree,
-        bodies,
-    };
+    let reader = Reader { tree: &tree, bodies };
     let top = Top::find(&tree)?;
     let mut wanted: Vec<(&'static str, usize)> = vec![("image list", top.list)];
     wanted.extend(top.index.map(|place| ("index", place)));
@@ -58,17 +55,10 @@ pub fn wanted(members: &[Member], bodies: Bodies<'_, '_>) -> Result<Vec<usize>, 
         }
         wanted.sort_unstable_by_key(|&(_, place)| place);
         wanted.dedup_by_key(|&mut (_, place)| place);
-        let together = wanted
-            .iter()
-            .map(|&(_, place)| tree.member(place).size)
-            .sum();
+        let together = wanted.iter().map(|&(_, place)| tree.member(place).size).sum();
         if together > MOST_DOCUMENTS {
             let what = "the length of all configs and manifests".to_owned();
-            return Err(Error::TooLarge {
-                what,
-                limit: MOST_DOCUMENTS,
-                found: together,
-            });
+            return Err(Error::TooLarge { what, limit: MOST_DOCUMENTS, found: together });
         }
         reader.keep_missing(&mut wanted)?;
     }
@@ -82,10 +72,7 @@ pub fn wanted(members: &[Member], bodies: Bodies<'_, '_>) -> Result<Vec<usize>, 
 /// that [`wanted`] asks for is not at hand.
 pub fn resolve(members: &[Member], bodies: Bodies<'_, '_>) -> Result<Archive, Error> {
     let tree = Tree::new(members);
-    let reader = Reader {
-        tree: &tree,
-        bodies,
-    };
+    let reader = Reader { tree: &tree, bodies };
     let top = Top::find(&tree)?;
     let items = reader.items(top.list)?;
     let mut warnings: Vec<Warning> = tree
@@ -101,21 +88,16 @@ pub fn resolve(members: &[Member], bodies: Bodies<'_, '_>) -> Result<Archive, Er
     reader.match_manifests(top.index, &mut images, &mut warnings)?;
     warnings.truncate(MOST_WARNINGS);
     let dialect = Dialect::of(&tree, &items, top.index.is_some());
-    Ok(Archive {
-        dialect,
-        images,
-        warnings,
-    })
+    Ok(Archive { dialect, images, warnings })
 }
 
 /// Refuses a layer whose body begins with `head` (best a whole tar block) and
 /// is compressed.
 pub fn check_plain_layer(member: &Member, head: &[u8]) -> Result<(), Error> {
     match sniff(head) {
-        Some(compression) => Err(Error::UnsupportedLayer {
-            member: shown(&member.path),
-            compression,
-        }),
+        Some(compression) => {
+            Err(Error::UnsupportedLayer { member: shown(&member.path), compression })
+        }
         None => Ok(()),
     }
 }
@@ -133,32 +115,18 @@ impl Top {
         let index = tree.find_if_there("index", INDEX)?;
         let layout = tree.find_if_there("layout mark", LAYOUT)?;
         if let Some(list) = list {
-            return Ok(Self {
-                list,
-                index: layout.and(index),
-            });
+            return Ok(Self { list, index: layout.and(index) });
         }
         for (place, evidence) in [(layout, LAYOUT), (index, INDEX)] {
             if place.is_some() {
-                return Err(Error::UnsupportedDialect {
-                    dialect: "OCI layout",
-                    evidence,
-                });
+                return Err(Error::UnsupportedDialect { dialect: "OCI layout", evidence });
             }
         }
-        if tree
-            .find_if_there("list of references", REPOSITORIES)?
-            .is_some()
-        {
+        if tree.find_if_there("list of references", REPOSITORIES)?.is_some() {
             let dialect = "docker archive of Docker before 1.10";
-            return Err(Error::UnsupportedDialect {
-                dialect,
-                evidence: REPOSITORIES,
-            });
+            return Err(Error::UnsupportedDialect { dialect, evidence: REPOSITORIES });
         }
-        Err(Error::NotAnArchive {
-            members: tree.len(),
-        })
+        Err(Error::NotAnArchive { members: tree.len() })
     }
 }
 
@@ -182,21 +150,15 @@ impl<'b> Reader<'_, '_, 'b> {
         let member = self.tree.member(place);
         if member.size > MOST_DOCUMENT {
             let what = format!("{role} `{}`", shown(&member.path));
-            return Err(Error::TooLarge {
-                what,
-                limit: MOST_DOCUMENT,
-                found: member.size,
-            });
+            return Err(Error::TooLarge { what, limit: MOST_DOCUMENT, found: member.size });
         }
         Ok(())
     }
 
     fn body(&self, role: &'static str, place: usize) -> Result<&'b [u8], Error> {
         self.check_size(role, place)?;
-        (self.bodies)(place).ok_or_else(|| Error::NotKept {
-            role,
-            path: shown(&self.tree.member(place).path),
-        })
+        (self.bodies)(place)
+            .ok_or_else(|| Error::NotKept { role, path: shown(&self.tree.member(place).path) })
     }
 
     fn items(&self, list: usize) -> Result<Vec<Item>, Error> {
@@ -210,10 +172,7 @@ impl<'b> Reader<'_, '_, 'b> {
             return Err(Error::NoImages);
         }
         if items.iter().any(|item| item.imgpkg) {
-            return Err(Error::UnsupportedDialect {
-                dialect: "imgpkg archive",
-                evidence: LIST,
-            });
+            return Err(Error::UnsupportedDialect { dialect: "imgpkg archive", evidence: LIST });
         }
         Ok(items)
     }
@@ -257,11 +216,8 @@ impl<'b> Reader<'_, '_, 'b> {
         images: &mut [ArchiveImage],
         warnings: &mut Vec<Warning>,
     ) -> Result<(), Error> {
-        let by_config: HashMap<Digest, usize> = images
-            .iter()
-            .enumerate()
-            .map(|(at, image)| (image.config_digest, at))
-            .collect();
+        let by_config: HashMap<Digest, usize> =
+            images.iter().enumerate().map(|(at, image)| (image.config_digest, at)).collect();
         for (descriptor, place) in self.listed_manifests(index)? {
             let digest = descriptor.digest;
             let Some(place) = place else {
@@ -302,10 +258,7 @@ impl<'b> Reader<'_, '_, 'b> {
             };
             if given.digest != layer.diff_id {
                 let member = shown(&self.tree.member(layer.member).path);
-                return Err(Error::UnsupportedLayer {
-                    member,
-                    compression,
-                });
+                return Err(Error::UnsupportedLayer { member, compression });
             }
         }
         Ok(manifest.layers.len() == image.layers.len()
@@ -345,10 +298,7 @@ impl<'r, 't, 'f, 'b> Images<'r, 't, 'f, 'b> {
             at
         } else {
             let image = self.read_config(place, warnings)?;
-            let at = *self
-                .by_config
-                .entry(image.config_digest)
-                .or_insert(self.list.len());
+            let at = *self.by_config.entry(image.config_digest).or_insert(self.list.len());
             if at == self.list.len() {
                 self.list.push(image);
             }
@@ -386,10 +336,7 @@ impl<'r, 't, 'f, 'b> Images<'r, 't, 'f, 'b> {
                 check_digest(|| shown(path), expected, bytes)?;
             }
         } else if named_digest(path).is_some_and(|named| named != digest) {
-            warnings.push(Warning::ConfigName {
-                path: shown(path),
-                digest,
-            });
+            warnings.push(Warning::ConfigName { path: shown(path), digest });
         }
         let parsed = Config::parse(bytes).map_err(|source| Error::Json {
             role,
@@ -437,9 +384,7 @@ impl<'r, 't, 'f, 'b> Images<'r, 't, 'f, 'b> {
             match self.by_reference.insert(reference.clone(), at) {
                 Some(before) if before == at => continue,
                 Some(_) if warnings.len() < MOST_WARNINGS => {
-                    warnings.push(Warning::ReferenceTwice {
-                        reference: reference.clone(),
-                    });
+                    warnings.push(Warning::ReferenceTwice { reference: reference.clone() });
                 }
                 _ => {}
             }
@@ -464,9 +409,7 @@ impl<'r, 't, 'f, 'b> Images<'r, 't, 'f, 'b> {
 /// The digest that a config's file name promises: `<hex>.json`, `sha256:<hex>`.
 fn named_digest(path: &str) -> Option<Digest> {
     let name = path.rsplit('/').next().unwrap_or(path);
-    let hex = name
-        .strip_suffix(".json")
-        .or_else(|| name.strip_prefix("sha256:"));
+    let hex = name.strip_suffix(".json").or_else(|| name.strip_prefix("sha256:"));
     hex.and_then(|hex| Digest::from_hex(hex).ok())
 }
 
@@ -475,10 +418,6 @@ fn check_digest(what: impl Fn() -> String, expected: Digest, bytes: &[u8]) -> Re
     if found == expected {
         Ok(())
     } else {
-        Err(Error::DigestMismatch {
-            what: what(),
-            expected,
-            found,
-        })
+        Err(Error::DigestMismatch { what: what(), expected, found })
     }
 }

@@ -91,31 +91,18 @@ impl EmitPlan {
             file("oci-layout", LAYOUT.to_vec()),
             file("index.json", index(&entries)),
             file("manifest.json", list(&entries)),
-            File {
-                path: "blobs/".to_owned(),
-                body: None,
-            },
-            File {
-                path: "blobs/sha256/".to_owned(),
-                body: None,
-            },
+            File { path: "blobs/".to_owned(), body: None },
+            File { path: "blobs/sha256/".to_owned(), body: None },
         ];
         let mut written = HashSet::new();
-        let configs = entries
-            .iter()
-            .map(|(_, entry)| (entry.config, &entry.image.config));
-        let manifests = entries
-            .iter()
-            .map(|(digest, entry)| (*digest, &entry.image.manifest));
+        let configs = entries.iter().map(|(_, entry)| (entry.config, &entry.image.config));
+        let manifests = entries.iter().map(|(digest, entry)| (*digest, &entry.image.manifest));
         for (digest, bytes) in configs.chain(manifests) {
             if written.insert(digest) {
                 documents.push(file(&blob_path(&digest), bytes.clone()));
             }
         }
-        let layers = layers
-            .into_iter()
-            .filter(|(digest, _)| !written.contains(digest))
-            .collect();
+        let layers = layers.into_iter().filter(|(digest, _)| !written.contains(digest)).collect();
         Ok(Self { documents, layers })
     }
 
@@ -154,20 +141,15 @@ impl EmitPlan {
         for &(digest, size) in &self.layers {
             write_header(out, &blob_path(&digest), Some(size))
                 .map_err(|source| Error::Write { source })?;
-            let mut body = Checked {
-                out: &mut *out,
-                left: size,
-                found: 0,
-                hasher: DigestHasher::default(),
-            };
+            let mut body =
+                Checked { out: &mut *out, left: size, found: 0, hasher: DigestHasher::default() };
             layer(&digest, &mut body)?;
             body.check(digest, size)?;
             pad(out, size).map_err(|source| Error::Write { source })?;
         }
         let end = [0; BLOCK];
         for _ in 0..END_BLOCKS {
-            out.write_all(&end)
-                .map_err(|source| Error::Write { source })?;
+            out.write_all(&end).map_err(|source| Error::Write { source })?;
         }
         Ok(out.flush().map_err(|source| Error::Write { source })?)
     }
@@ -183,28 +165,14 @@ fn merge(images: Vec<EmitImage>) -> Result<Vec<(Digest, Entry)>, Error> {
         check_manifest(&image, manifest, config)?;
         let references = std::mem::take(&mut image.references);
         for reference in &references {
-            let (owner, first) = *owners
-                .entry(reference.clone())
-                .or_insert((manifest, config));
+            let (owner, first) = *owners.entry(reference.clone()).or_insert((manifest, config));
             if owner != manifest {
                 let reference = reference.to_string();
-                return Err(Error::ReferenceTwice {
-                    reference,
-                    first,
-                    second: config,
-                });
+                return Err(Error::ReferenceTwice { reference, first, second: config });
             }
         }
-        let new = || Entry {
-            references: BTreeSet::new(),
-            config,
-            image,
-        };
-        by_manifest
-            .entry(manifest)
-            .or_insert_with(new)
-            .references
-            .extend(references);
+        let new = || Entry { references: BTreeSet::new(), config, image };
+        by_manifest.entry(manifest).or_insert_with(new).references.extend(references);
     }
     let mut entries: Vec<_> = by_manifest.into_iter().collect();
     entries.sort_by(|(one, a), (two, b)| {
@@ -214,18 +182,12 @@ fn merge(images: Vec<EmitImage>) -> Result<Vec<(Digest, Entry)>, Error> {
 }
 
 fn check_manifest(image: &EmitImage, digest: Digest, config: Digest) -> Result<(), Error> {
-    let mismatch = |problem| Error::ManifestMismatch {
-        manifest: digest,
-        problem,
-    };
+    let mismatch = |problem| Error::ManifestMismatch { manifest: digest, problem };
     let manifest = Manifest::parse(&image.manifest).map_err(|_| mismatch("it can't be read"))?;
     if manifest.config.digest != config || manifest.config.size != image.config.len() as u64 {
         return Err(mismatch("its config is another"));
     }
-    let listed = manifest
-        .layers
-        .iter()
-        .map(|layer| (layer.digest, layer.size));
+    let listed = manifest.layers.iter().map(|layer| (layer.digest, layer.size));
     if !listed.eq(image.layers.iter().copied()) {
         return Err(mismatch("its layers are others"));
     }
@@ -241,11 +203,7 @@ fn layers_in_order(entries: &[(Digest, Entry)]) -> Result<Vec<(Digest, u64)>, Er
             None => layers.push((digest, size)),
             Some(expected) if expected != size => {
                 let what = format!("layer {digest}");
-                return Err(Error::LengthMismatch {
-                    what,
-                    expected,
-                    found: size,
-                });
+                return Err(Error::LengthMismatch { what, expected, found: size });
             }
             Some(_) => {}
         }
@@ -267,10 +225,7 @@ fn index(entries: &[(Digest, Entry)]) -> Vec<u8> {
         let named = entry.references.iter().map(|reference| {
             let name = (CONTAINERD_NAME.to_owned(), reference.to_string());
             let tag = (OCI_NAME.to_owned(), reference.tag().to_owned());
-            Descriptor {
-                annotations: BTreeMap::from([name, tag]),
-                ..descriptor.clone()
-            }
+            Descriptor { annotations: BTreeMap::from([name, tag]), ..descriptor.clone() }
         });
         manifests.extend(named);
         if entry.references.is_empty() {
@@ -278,11 +233,7 @@ fn index(entries: &[(Digest, Entry)]) -> Vec<u8> {
         }
     }
     let media_type = Some(media_type::OCI_INDEX.to_owned());
-    to_json(&Index {
-        schema_version: 2,
-        media_type,
-        manifests,
-    })
+    to_json(&Index { schema_version: 2, media_type, manifests })
 }
 
 /// `manifest.json`: one item for each image.
@@ -292,12 +243,7 @@ fn list(entries: &[(Digest, Entry)]) -> Vec<u8> {
         Item {
             config: blob_path(&entry.config),
             repo_tags: (!tags.is_empty()).then_some(tags),
-            layers: entry
-                .image
-                .layers
-                .iter()
-                .map(|(digest, _)| blob_path(digest))
-                .collect(),
+            layers: entry.image.layers.iter().map(|(digest, _)| blob_path(digest)).collect(),
         }
     });
     to_json(&items.collect::<Vec<_>>())
@@ -313,14 +259,8 @@ struct Checked<'a> {
 
 impl Write for Checked<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = usize::try_from(self.left)
-            .unwrap_or(usize::MAX)
-            .min(bytes.len());
-        let count = if room == 0 {
-            bytes.len()
-        } else {
-            self.out.write(&bytes[..room])?
-        };
+        let room = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+        let count = if room == 0 { bytes.len() } else { self.out.write(&bytes[..room])? };
         if room > 0 {
             self.hasher.update(&bytes[..count]);
             self.left -= count as u64;
@@ -338,29 +278,18 @@ impl Checked<'_> {
     fn check(self, expected: Digest, size: u64) -> Result<(), Error> {
         let what = || format!("layer {expected}");
         if self.found != size {
-            return Err(Error::LengthMismatch {
-                what: what(),
-                expected: size,
-                found: self.found,
-            });
+            return Err(Error::LengthMismatch { what: what(), expected: size, found: self.found });
         }
         let found = self.hasher.finish();
         if found != expected {
-            return Err(Error::DigestMismatch {
-                what: what(),
-                expected,
-                found,
-            });
+            return Err(Error::DigestMismatch { what: what(), expected, found });
         }
         Ok(())
     }
 }
 
 fn file(path: &str, body: Vec<u8>) -> File {
-    File {
-        path: path.to_owned(),
-        body: Some(body),
-    }
+    File { path: path.to_owned(), body: Some(body) }
 }
 
 fn blob_path(digest: &Digest) -> String {
@@ -441,24 +370,14 @@ mod tests {
     use crate::image::{Dialect, MemberKind, Members, Stream};
 
     fn image(names: &[&str], layers: &[&[u8]]) -> EmitImage {
-        let layers: Vec<(Digest, u64)> = layers
-            .iter()
-            .map(|layer| (Digest::of(layer), layer.len() as u64))
-            .collect();
+        let layers: Vec<(Digest, u64)> =
+            layers.iter().map(|layer| (Digest::of(layer), layer.len() as u64)).collect();
         let diff_ids: Vec<&Digest> = layers.iter().map(|(digest, _)| digest).collect();
         let config = serde_json::json!({"rootfs": {"type": "layers", "diff_ids": diff_ids}});
         let config = serde_json::to_vec(&config).unwrap();
         let manifest = make_manifest(Digest::of(&config), config.len() as u64, &layers);
-        let references = names
-            .iter()
-            .map(|name| Reference::parse(name).unwrap())
-            .collect();
-        EmitImage {
-            references,
-            config,
-            manifest,
-            layers,
-        }
+        let references = names.iter().map(|name| Reference::parse(name).unwrap()).collect();
+        EmitImage { references, config, manifest, layers }
     }
 
     const BASE: &[u8] = &[b'b'; 700];
@@ -469,20 +388,11 @@ mod tests {
         let mut asked = Vec::new();
         plan.write(&mut out, |digest, body| {
             asked.push(*digest);
-            let bytes = [BASE, b"one", b"two"]
-                .into_iter()
-                .find(|b| Digest::of(b) == *digest);
-            body.write_all(bytes.unwrap())
-                .map_err(|source| Error::Write { source })
+            let bytes = [BASE, b"one", b"two"].into_iter().find(|b| Digest::of(b) == *digest);
+            body.write_all(bytes.unwrap()).map_err(|source| Error::Write { source })
         })
         .unwrap();
-        assert_eq!(
-            asked,
-            plan.layers()
-                .iter()
-                .map(|(digest, _)| *digest)
-                .collect::<Vec<_>>()
-        );
+        assert_eq!(asked, plan.layers().iter().map(|(digest, _)| *digest).collect::<Vec<_>>());
         assert_eq!(plan.size(), out.len() as u64);
         out
     }
@@ -501,22 +411,11 @@ mod tests {
         let tar = write(some_images());
         let loaded = load(&tar).unwrap();
         let archive = loaded.archive;
-        assert_eq!(
-            (archive.dialect, archive.warnings.len()),
-            (Dialect::DockerHybrid, 0)
-        );
+        assert_eq!((archive.dialect, archive.warnings.len()), (Dialect::DockerHybrid, 0));
         let names = |references: &[Reference]| {
-            references
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(" ")
+            references.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         };
-        let found: Vec<_> = archive
-            .images
-            .iter()
-            .map(|image| names(&image.references))
-            .collect();
+        let found: Vec<_> = archive.images.iter().map(|image| names(&image.references)).collect();
         assert_eq!(
             found,
             [
@@ -527,32 +426,15 @@ mod tests {
             ]
         );
         for image in some_images() {
-            let same = archive
-                .images
-                .iter()
-                .find(|other| other.config == image.config)
-                .unwrap();
+            let same = archive.images.iter().find(|other| other.config == image.config).unwrap();
             assert_eq!(same.manifest.as_ref(), Some(&image.manifest));
             let diff_ids: Vec<_> = same.layers.iter().map(|layer| layer.diff_id).collect();
-            assert_eq!(
-                diff_ids,
-                image.layers.iter().map(|(id, _)| *id).collect::<Vec<_>>()
-            );
+            assert_eq!(diff_ids, image.layers.iter().map(|(id, _)| *id).collect::<Vec<_>>());
         }
-        let paths: Vec<_> = loaded
-            .members
-            .iter()
-            .map(|member| member.path.as_str())
-            .collect();
+        let paths: Vec<_> = loaded.members.iter().map(|member| member.path.as_str()).collect();
         assert_eq!(
             paths[..5],
-            [
-                "oci-layout",
-                "index.json",
-                "manifest.json",
-                "blobs",
-                "blobs/sha256"
-            ]
+            ["oci-layout", "index.json", "manifest.json", "blobs", "blobs/sha256"]
         );
         assert_eq!(paths.len(), 5 + 4 + 4 + 3, "each blob once");
         let layers = [BASE, b"one", b"two"].map(|layer| blob_path(&Digest::of(layer)));
@@ -567,25 +449,15 @@ mod tests {
         assert!(write(images) == tar);
         let mut split = some_images();
         let second = split[0].references.split_off(1);
-        split.push(EmitImage {
-            references: second,
-            ..split[0].clone()
-        });
-        assert!(
-            write(split) == tar,
-            "one image under two names is one image"
-        );
+        split.push(EmitImage { references: second, ..split[0].clone() });
+        assert!(write(split) == tar, "one image under two names is one image");
     }
 
     #[test]
     fn the_bytes_are_frozen() {
         let tar = write(some_images());
         let digest = "sha256:637ce285c022";
-        assert!(
-            Digest::of(&tar).to_string().starts_with(digest),
-            "{}",
-            Digest::of(&tar)
-        );
+        assert!(Digest::of(&tar).to_string().starts_with(digest), "{}", Digest::of(&tar));
     }
 
     #[test]
@@ -639,8 +511,7 @@ mod tests {
         let plan = EmitPlan::new(vec![image(&["app:1"], &[b"one"])]).unwrap();
         let try_with = |given: &[u8]| {
             let write = |_: &Digest, body: &mut dyn Write| -> Result<(), Error> {
-                body.write_all(given)
-                    .map_err(|source| Error::Write { source })
+                body.write_all(given).map_err(|source| Error::Write { source })
             };
             plan.write(&mut Vec::new(), write).unwrap_err().to_string()
         };
@@ -649,14 +520,8 @@ mod tests {
         assert_eq!(try_with(b"on"), format!("{length} 2"));
         assert_eq!(try_with(b"ones"), format!("{length} 4"));
         assert_eq!(try_with(b""), format!("{length} 0"));
-        let digest = format!(
-            "{layer} does not match its digest: expected {}",
-            Digest::of(b"one")
-        );
-        assert_eq!(
-            try_with(b"ono"),
-            format!("{digest}, found {}", Digest::of(b"ono"))
-        );
+        let digest = format!("{layer} does not match its digest: expected {}", Digest::of(b"one"));
+        assert_eq!(try_with(b"ono"), format!("{digest}, found {}", Digest::of(b"ono")));
     }
 
     #[test]
@@ -664,24 +529,12 @@ mod tests {
         let refused = |images| EmitPlan::new(images).unwrap_err().to_string();
         let (one, two) = (image(&["app:1"], &[b"one"]), image(&["app:1"], &[b"two"]));
         let text = refused(vec![one.clone(), two.clone()]);
-        assert!(
-            text.starts_with("reference `docker.io/library/app:1` names two images"),
-            "{text}"
-        );
-        let other_config = EmitImage {
-            config: b"{}".to_vec(),
-            ..one.clone()
-        };
+        assert!(text.starts_with("reference `docker.io/library/app:1` names two images"), "{text}");
+        let other_config = EmitImage { config: b"{}".to_vec(), ..one.clone() };
         assert!(refused(vec![other_config]).ends_with("its config is another"));
-        let other_layers = EmitImage {
-            layers: two.layers,
-            ..one.clone()
-        };
+        let other_layers = EmitImage { layers: two.layers, ..one.clone() };
         assert!(refused(vec![other_layers]).ends_with("its layers are others"));
-        let no_manifest = EmitImage {
-            manifest: Vec::new(),
-            ..one
-        };
+        let no_manifest = EmitImage { manifest: Vec::new(), ..one };
         assert!(refused(vec![no_manifest]).ends_with("it can't be read"));
     }
 
@@ -695,10 +548,7 @@ mod tests {
         assert_eq!(out.len(), 1536);
         let mut members = Members::new(Stream::new(out.as_slice()));
         let member = members.next_member().unwrap().unwrap();
-        assert_eq!(
-            (member.path, member.size),
-            (blob_path(&Digest::of(b"")), size)
-        );
+        assert_eq!((member.path, member.size), (blob_path(&Digest::of(b"")), size));
         let mut out = Vec::new();
         write_header(&mut out, "f", Some(FIRST_LONG - 1)).unwrap();
         assert_eq!(&out[124..136], b"77777777777\0");

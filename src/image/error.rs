@@ -242,22 +242,9 @@ mod tests {
 
     #[test]
     fn messages_name_the_thing() {
-        let error = Error::BadHeader {
-            offset: 1024,
-            last: Some("a.json".into()),
-        };
-        assert_eq!(
-            error.to_string(),
-            "no valid tar header at byte 1024, after member `a.json`"
-        );
-        let error = Error::Truncated {
-            member: "l.tar".into(),
-            expected: 9,
-            found: 3,
-        };
-        assert_eq!(
-            error.to_string(),
-            "member `l.tar` is cut short: expected 9 bytes, found 3"
-        );
+        let error = Error::BadHeader { offset: 1024, last: Some("a.json".into()) };
+        assert_eq!(error.to_string(), "no valid tar header at byte 1024, after member `a.json`");
+        let error = Error::Truncated { member: "l.tar".into(), expected: 9, found: 3 };
+        assert_eq!(error.to_string(), "member `l.tar` is cut short: expected 9 bytes, found 3");
     }
 }

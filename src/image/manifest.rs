@@ -52,11 +52,7 @@ pub struct Platform {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
     /// Version of the operating system (Windows).
-    #[serde(
-        default,
-        rename = "os.version",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, rename = "os.version", skip_serializing_if = "Option::is_none")]
     pub os_version: Option<String>,
 }
 
@@ -189,9 +185,6 @@ mod tests {
         let descriptor = &index.manifests[0];
         assert_eq!(descriptor.annotations["k"], "v");
         let platform = descriptor.platform.as_ref().unwrap();
-        assert_eq!(
-            (platform.os.as_str(), platform.variant.as_deref()),
-            ("linux", Some("v7"))
-        );
+        assert_eq!((platform.os.as_str(), platform.variant.as_deref()), ("linux", Some("v7")));
     }
 }

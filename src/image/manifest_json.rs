@@ -118,11 +118,7 @@ mod tests {
                 layers: vec!["x".into(), "y".into()],
                 ..Item::default()
             },
-            Item {
-                config: "b".into(),
-                tags: vec!["t".into()],
-                ..Item::default()
-            },
+            Item { config: "b".into(), tags: vec!["t".into()], ..Item::default() },
         ];
         assert_eq!(parse(text).unwrap(), expected);
         assert_eq!(parse(b"null").unwrap(), []);

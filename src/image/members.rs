@@ -94,15 +94,7 @@ struct Extensions {
 impl<S: Source> Members<S> {
     /// Begins at the first byte of a plain tar.
     pub fn new(source: S) -> Self {
-        Self {
-            source,
-            offset: 0,
-            current: None,
-            last: None,
-            count: 0,
-            path_bytes: 0,
-            ended: false,
-        }
+        Self { source, offset: 0, current: None, last: None, count: 0, path_bytes: 0, ended: false }
     }
 
     /// The next member, after skipping what is left of the one before. `None`
@@ -191,20 +183,13 @@ impl<S: Source> Members<S> {
         let found = self.read(&mut block)?;
         let at_end = found == 0 || (found == BLOCK && block == [0; BLOCK]);
         if extensions.any && (at_end || found < BLOCK) {
-            return Err(truncated(
-                "(after an extension header)",
-                BLOCK as u64,
-                found as u64,
-            ));
+            return Err(truncated("(after an extension header)", BLOCK as u64, found as u64));
         }
         if found == 0 {
             return Ok(None);
         }
         if found < BLOCK {
-            let whole = format!(
-                "(header after {})",
-                self.last.as_deref().unwrap_or("nothing")
-            );
+            let whole = format!("(header after {})", self.last.as_deref().unwrap_or("nothing"));
             return Err(truncated(&whole, BLOCK as u64, found as u64));
         }
         if block == [0; BLOCK] {
@@ -240,9 +225,7 @@ impl<S: Source> Members<S> {
         match kind {
             b'L' => extensions.gnu_path = Some(until_nul(&body).to_vec()),
             b'K' => extensions.gnu_link = Some(until_nul(&body).to_vec()),
-            b'x' => extensions
-                .take_pax(&body)
-                .ok_or_else(|| self.bad_header(at))?,
+            b'x' => extensions.take_pax(&body).ok_or_else(|| self.bad_header(at))?,
             _ => return Ok(true),
         }
         extensions.any = true;
@@ -258,34 +241,19 @@ impl<S: Source> Members<S> {
         let header = Header::parse(block).ok_or_else(|| self.bad_header(self.offset))?;
         if self.count == MOST_MEMBERS {
             let found = self.count as u64 + 1;
-            return Err(too_large(
-                "the count of members".into(),
-                MOST_MEMBERS as u64,
-                found,
-            ));
+            return Err(too_large("the count of members".into(), MOST_MEMBERS as u64, found));
         }
-        let written = extensions
-            .gnu_path
-            .or(extensions.path)
-            .unwrap_or_else(|| header.path());
+        let written = extensions.gnu_path.or(extensions.path).unwrap_or_else(|| header.path());
         let written = text(&written);
-        let path = clean(&written).ok_or_else(|| Error::Escapes {
-            path: shown(&written),
-        })?;
+        let path = clean(&written).ok_or_else(|| Error::Escapes { path: shown(&written) })?;
         let link = extensions.gnu_link.or(extensions.link);
         let link = text(&link.unwrap_or_else(|| header.link().to_vec()));
         let kind = match header.kind() {
             _ if extensions.sparse => MemberKind::Other,
             0 if written.ends_with('/') => MemberKind::Directory,
             b'0' | b'7' | 0 => MemberKind::Regular,
-            b'1' => MemberKind::Link {
-                target: clean(&link),
-                written: link,
-            },
-            b'2' => MemberKind::Link {
-                target: link_target(&path, &link),
-                written: link,
-            },
+            b'1' => MemberKind::Link { target: clean(&link), written: link },
+            b'2' => MemberKind::Link { target: link_target(&path, &link), written: link },
             b'5' => MemberKind::Directory,
             _ => MemberKind::Other,
         };
@@ -293,29 +261,15 @@ impl<S: Source> Members<S> {
         if header.kind() == b'S' {
             self.skip_sparse_map(block, &path)?;
         }
-        let size = if header.has_body() {
-            extensions.size.unwrap_or(size)
-        } else {
-            0
-        };
+        let size = if header.has_body() { extensions.size.unwrap_or(size) } else { 0 };
         let found = self.source.remaining().unwrap_or(u64::MAX);
         if size > found {
             return Err(truncated(&path, size, found));
         }
-        self.current = Some(Current {
-            path: path.clone(),
-            size,
-            left: size,
-        });
+        self.current = Some(Current { path: path.clone(), size, left: size });
         let index = self.count;
         self.count += 1;
-        Ok(Member {
-            index,
-            path,
-            kind,
-            size,
-            offset: self.offset,
-        })
+        Ok(Member { index, path, kind, size, offset: self.offset })
     }
 
     fn count_path(&mut self, path: &str, kind: &MemberKind) -> Result<(), Error> {
@@ -359,10 +313,8 @@ impl<S: Source> Members<S> {
 
     fn skip(&mut self, bytes: u64) -> Result<u64, Error> {
         let at = self.offset;
-        let skipped = self
-            .source
-            .skip(bytes)
-            .map_err(|source| Error::Read { offset: at, source })?;
+        let skipped =
+            self.source.skip(bytes).map_err(|source| Error::Read { offset: at, source })?;
         self.offset = self.offset.saturating_add(skipped);
         Ok(skipped)
     }
@@ -373,24 +325,14 @@ impl<S: Source> Members<S> {
         (&mut self.source)
             .take(bytes)
             .read_to_end(&mut taken)
-            .map_err(|source| Error::Read {
-                offset: self.offset,
-                source,
-            })?;
+            .map_err(|source| Error::Read { offset: self.offset, source })?;
         let found = taken.len() as u64;
         self.offset += found;
-        if found < bytes {
-            Err(truncated(name, bytes, found))
-        } else {
-            Ok(taken)
-        }
+        if found < bytes { Err(truncated(name, bytes, found)) } else { Ok(taken) }
     }
 
     fn bad_header(&self, offset: u64) -> Error {
-        Error::BadHeader {
-            offset,
-            last: self.last.clone(),
-        }
+        Error::BadHeader { offset, last: self.last.clone() }
     }
 }
 
@@ -427,9 +369,7 @@ impl<S: Source> Read for MemberBody<'_, S> {
         let Some(current) = &mut self.members.current else {
             return Ok(0);
         };
-        let most = usize::try_from(current.left)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
+        let most = usize::try_from(current.left).unwrap_or(usize::MAX).min(buffer.len());
         if most == 0 {
             return Ok(0);
         }
@@ -460,11 +400,7 @@ fn padding(size: u64) -> u64 {
 }
 
 fn truncated(member: &str, expected: u64, found: u64) -> Error {
-    Error::Truncated {
-        member: shown(member),
-        expected,
-        found,
-    }
+    Error::Truncated { member: shown(member), expected, found }
 }
 
 fn too_large(what: String, limit: u64, found: u64) -> Error {
@@ -519,11 +455,7 @@ mod tests {
     }
 
     fn names(tar: &[u8]) -> Vec<String> {
-        scan(tar)
-            .unwrap()
-            .into_iter()
-            .map(|member| member.path)
-            .collect()
+        scan(tar).unwrap().into_iter().map(|member| member.path).collect()
     }
 
     #[test]
@@ -536,10 +468,7 @@ mod tests {
         tar.extend(b"junk after the end");
         let mut members = Members::new(Stream::new(tar.as_slice()));
         let a = members.next_member().unwrap().unwrap();
-        assert_eq!(
-            (a.index, a.path.as_str(), a.size, a.offset),
-            (0, "a", 5, 512)
-        );
+        assert_eq!((a.index, a.path.as_str(), a.size, a.offset), (0, "a", 5, 512));
         assert_eq!(members.read_body(5).unwrap(), b"hello");
         assert_eq!(members.read_body(5).unwrap(), b"");
         let d = members.next_member().unwrap().unwrap();
@@ -549,10 +478,7 @@ mod tests {
         let mut ten = [0; 10];
         members.body().read_exact(&mut ten).unwrap();
         let message = members.read_body(100).unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "member `d/b` is too large: expected at most 100, found 590"
-        );
+        assert_eq!(message, "member `d/b` is too large: expected at most 100, found 590");
         let mut rest = Vec::new();
         members.body().read_to_end(&mut rest).unwrap();
         assert_eq!(rest.len(), 590);
@@ -574,10 +500,7 @@ mod tests {
         tar.truncate(2048);
         tar.resize(1536, 0);
         push(&mut tar, "b", b'0', b"");
-        assert_eq!(
-            message(&tar),
-            "no valid tar header at byte 1536, after member `a`"
-        );
+        assert_eq!(message(&tar), "no valid tar header at byte 1536, after member `a`");
     }
 
     #[test]
@@ -586,28 +509,16 @@ mod tests {
         push(&mut tar, "a", b'0', b"hello");
         push(&mut tar, "b", b'0', &[1; 2000]);
         let cut = message(&tar[..1024 + 512 + 1000]);
-        assert_eq!(
-            cut,
-            "member `b` is cut short: expected 2000 bytes, found 1000"
-        );
+        assert_eq!(cut, "member `b` is cut short: expected 2000 bytes, found 1000");
         let cut = message(&tar[..1024 + 100]);
-        assert_eq!(
-            cut,
-            "member `(header after a)` is cut short: expected 512 bytes, found 100"
-        );
+        assert_eq!(cut, "member `(header after a)` is cut short: expected 512 bytes, found 100");
         tar[1024] = b'c';
-        assert_eq!(
-            message(&tar),
-            "no valid tar header at byte 1024, after member `a`"
-        );
+        assert_eq!(message(&tar), "no valid tar header at byte 1024, after member `a`");
         let not_tar = message(&[b'x'; 600]);
         assert_eq!(not_tar, "no valid tar header at byte 0, before any member");
         let mut stream = Members::new(Stream::new(&[b'x'; 600][..]));
         assert!(stream.next_member().is_err());
-        assert!(
-            stream.next_member().unwrap().is_none(),
-            "nothing after an error"
-        );
+        assert!(stream.next_member().unwrap().is_none(), "nothing after an error");
     }
 
     #[test]
@@ -621,32 +532,18 @@ mod tests {
         let text = "member `b` is cut short: expected 2000 bytes, found 488";
         assert_eq!(error.to_string(), text);
         let mut known = Members::new(Seekable::new(io::Cursor::new(&tar[..1000])).unwrap());
-        assert_eq!(
-            known.next_member().unwrap_err().to_string(),
-            text,
-            "found while scanning"
-        );
+        assert_eq!(known.next_member().unwrap_err().to_string(), text, "found while scanning");
     }
 
     #[test]
     fn long_names_and_sizes() {
         let long = "p/".repeat(90) + "x";
         let mut tar = Vec::new();
-        push(
-            &mut tar,
-            "././@LongLink",
-            b'L',
-            format!("{long}\0").as_bytes(),
-        );
+        push(&mut tar, "././@LongLink", b'L', format!("{long}\0").as_bytes());
         push(&mut tar, "cut", b'0', b"1");
         push(&mut tar, "././@LongLink", b'K', b"../t\0");
         tar.extend(header("l/k", b'2', 0, "short"));
-        push(
-            &mut tar,
-            "pax",
-            b'x',
-            b"12 path=q/r\n17 linkpath=/etc\n9 size=3\n",
-        );
+        push(&mut tar, "pax", b'x', b"12 path=q/r\n17 linkpath=/etc\n9 size=3\n");
         tar.extend(header("cut", b'0', 0, ""));
         tar.extend([7; BLOCK]);
         push(&mut tar, "global", b'g', b"12 path=all\n");
@@ -693,10 +590,7 @@ mod tests {
 
     #[test]
     fn nothing_leaves_the_archive() {
-        assert_eq!(
-            message(&header("../x", b'0', 0, "")),
-            "path `../x` leaves the archive"
-        );
+        assert_eq!(message(&header("../x", b'0', 0, "")), "path `../x` leaves the archive");
         let mut tar = Vec::new();
         tar.extend(header("d", b'2', 0, "/tmp"));
         tar.extend(header("e", b'2', 0, "../../x"));
@@ -710,10 +604,7 @@ mod tests {
                 other => Some(format!("{other:?}")),
             })
             .collect();
-        assert_eq!(
-            targets,
-            [None, None, Some("a".into()), Some("Other".into())]
-        );
+        assert_eq!(targets, [None, None, Some("a".into()), Some("Other".into())]);
     }
 
     #[test]
@@ -729,19 +620,11 @@ mod tests {
         tar.extend(map);
         tar.extend([0; BLOCK]);
         tar.extend([9; BLOCK]);
-        push(
-            &mut tar,
-            "x",
-            b'x',
-            b"22 GNU.sparse.major=1\n26 GNU.sparse.name=real/n\n",
-        );
+        push(&mut tar, "x", b'x', b"22 GNU.sparse.major=1\n26 GNU.sparse.name=real/n\n");
         push(&mut tar, "GNUSparseFile.0/n", b'0', b"map");
         let all = scan(&tar).unwrap();
         assert_eq!((all[0].offset, &all[0].kind), (1536, &MemberKind::Other));
-        assert_eq!(
-            (all[1].path.as_str(), &all[1].kind),
-            ("real/n", &MemberKind::Other)
-        );
+        assert_eq!((all[1].path.as_str(), &all[1].kind), ("real/n", &MemberKind::Other));
     }
 
     proptest! {

@@ -17,11 +17,7 @@ pub fn clean(path: &str) -> Option<String> {
             _ => parts.push(part),
         }
     }
-    Some(if parts.is_empty() {
-        ".".to_owned()
-    } else {
-        parts.join("/")
-    })
+    Some(if parts.is_empty() { ".".to_owned() } else { parts.join("/") })
 }
 
 /// Where the symbolic link at the cleaned path `link` with the text `target`
@@ -62,10 +58,7 @@ mod tests {
 
     #[test]
     fn links_are_relative_to_their_folder() {
-        assert_eq!(
-            link_target("a/layer.tar", "../b/layer.tar").as_deref(),
-            Some("b/layer.tar")
-        );
+        assert_eq!(link_target("a/layer.tar", "../b/layer.tar").as_deref(), Some("b/layer.tar"));
         assert_eq!(link_target("a", "b").as_deref(), Some("b"));
         assert_eq!(link_target("a/b", "../../c"), None);
         assert_eq!(link_target("a", "/etc/passwd"), None);

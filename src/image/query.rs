@@ -64,12 +64,9 @@ impl Query {
         let plain = (back.is_none() && at.is_none()).then_some(name);
         let image_id = plain.and_then(id_digits);
         match (Reference::parse(name), image_id) {
-            (Ok(reference), image_id) => Ok(Self::Tag {
-                reference,
-                back: back.unwrap_or(0),
-                at,
-                image_id,
-            }),
+            (Ok(reference), image_id) => {
+                Ok(Self::Tag { reference, back: back.unwrap_or(0), at, image_id })
+            }
             (Err(_), Some(prefix)) => Ok(Self::ImageId { prefix }),
             (Err(Error::BadReference { problem, .. }), None) => Err(bad(text, problem)),
             (Err(other), None) => Err(other),
@@ -103,39 +100,17 @@ impl FromStr for Query {
 impl fmt::Display for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tag {
-                image_id: Some(digits),
-                ..
-            } => f.write_str(digits),
-            Self::Tag {
-                reference,
-                back,
-                at,
-                ..
-            } => {
+            Self::Tag { image_id: Some(digits), .. } => f.write_str(digits),
+            Self::Tag { reference, back, at, .. } => {
                 f.write_str(&reference.familiar())?;
                 if let Some(at) = at {
                     write!(f, "@{{{at}}}")?;
                 }
-                if *back > 0 {
-                    write!(f, "~{back}")
-                } else {
-                    Ok(())
-                }
+                if *back > 0 { write!(f, "~{back}") } else { Ok(()) }
             }
-            Self::ManifestDigest {
-                repository: None,
-                digest,
-            } => write!(f, "@{digest}"),
-            Self::ManifestDigest {
-                repository: Some(repository),
-                digest,
-            } => {
-                write!(
-                    f,
-                    "{}@{digest}",
-                    super::reference::familiar_repository(repository)
-                )
+            Self::ManifestDigest { repository: None, digest } => write!(f, "@{digest}"),
+            Self::ManifestDigest { repository: Some(repository), digest } => {
+                write!(f, "{}@{digest}", super::reference::familiar_repository(repository))
             }
             Self::ImageId { prefix } => write!(f, "sha256:{prefix}"),
         }
@@ -145,9 +120,7 @@ impl fmt::Display for Query {
 /// The digits, if these can be the beginning of an image ID.
 fn id_digits(text: &str) -> Option<String> {
     let fits = (SHORTEST_ID..=LONGEST_ID).contains(&text.len());
-    let hex = text
-        .bytes()
-        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let hex = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     (fits && hex).then(|| text.to_owned())
 }
 
@@ -161,9 +134,9 @@ fn split_back(text: &str) -> Result<(&str, Option<u32>), Error> {
     let (rest, digits) = (&text[..from + tilde], &text[from + tilde + 1..]);
     let back = match digits {
         "" => 1,
-        _ if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits
-            .parse()
-            .map_err(|_| bad(text, "the number after `~` is too large"))?,
+        _ if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            digits.parse().map_err(|_| bad(text, "the number after `~` is too large"))?
+        }
         _ => return Err(bad(text, "`~` is followed by a number")),
     };
     Ok((rest, Some(back)))
@@ -206,25 +179,13 @@ mod tests {
             ("app:1.4~1", tag("app:1.4", 1, None, None)),
             ("app~", tag("app:latest", 1, None, None)),
             ("app:1.4~0", tag("app:1.4", 0, None, None)),
-            (
-                "app:1.4@{2026-05-01}",
-                tag("app:1.4", 0, Some("2026-05-01"), None),
-            ),
-            (
-                "app@{2026-05-01 12:00}~2",
-                tag("app:latest", 2, Some("2026-05-01 12:00"), None),
-            ),
+            ("app:1.4@{2026-05-01}", tag("app:1.4", 0, Some("2026-05-01"), None)),
+            ("app@{2026-05-01 12:00}~2", tag("app:latest", 2, Some("2026-05-01 12:00"), None)),
             ("app@{~}", tag("app:latest", 0, Some("~"), None)),
-            (
-                "deadbeef",
-                tag("deadbeef:latest", 0, None, Some("deadbeef")),
-            ),
+            ("deadbeef", tag("deadbeef:latest", 0, None, Some("deadbeef"))),
             ("deadbeef~1", tag("deadbeef:latest", 1, None, None)),
             ("dead", tag("dead:latest", 0, None, None)),
-            (
-                "localhost:5000/app:1~3",
-                tag("localhost:5000/app:1", 3, None, None),
-            ),
+            ("localhost:5000/app:1~3", tag("localhost:5000/app:1", 3, None, None)),
         ] {
             assert_eq!(Query::parse(text).unwrap(), expected, "{text}");
         }
@@ -239,10 +200,7 @@ mod tests {
             (format!("app:1@{digest}"), library),
             (format!("@{digest}"), None),
         ] {
-            assert_eq!(
-                Query::parse(&text).unwrap(),
-                Query::ManifestDigest { repository, digest }
-            );
+            assert_eq!(Query::parse(&text).unwrap(), Query::ManifestDigest { repository, digest });
         }
         let whole = digest.hex();
         for (text, prefix) in [
@@ -250,9 +208,7 @@ mod tests {
             (whole.clone(), whole.as_str()),
             ("sha256:e3b0c4".to_owned(), "e3b0c4"),
         ] {
-            let expected = Query::ImageId {
-                prefix: prefix.to_owned(),
-            };
+            let expected = Query::ImageId { prefix: prefix.to_owned() };
             assert_eq!(Query::parse(&text).unwrap(), expected, "{text}");
         }
     }

@@ -29,10 +29,7 @@ impl Reference {
     /// `docker.io/library/app:latest`. One with a digest is an error.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let (repository, tag) = split(text)?;
-        Ok(Self {
-            repository,
-            tag: tag.unwrap_or(DEFAULT_TAG).to_owned(),
-        })
+        Ok(Self { repository, tag: tag.unwrap_or(DEFAULT_TAG).to_owned() })
     }
 
     /// Reads a reference as archives hold it: a missing tag is an error.
@@ -74,11 +71,7 @@ pub fn familiar_repository(repository: &str) -> &str {
         _ => path,
     };
     // `docker.io/localhost/x` has no shorter form, as `localhost/x` is another.
-    if normalise(short).is_ok_and(|same| same == repository) {
-        short
-    } else {
-        repository
-    }
+    if normalise(short).is_ok_and(|same| same == repository) { short } else { repository }
 }
 
 /// Reads a repository without tag or digest; the result is fully qualified.
@@ -147,31 +140,18 @@ fn normalise(name: &str) -> Result<String, &'static str> {
     if name.is_empty() {
         return Err("it has no repository name");
     }
-    if name.len() == 64
-        && name
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    {
+    if name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return Err("64 hex digits are an image ID, not a repository name");
     }
     let (domain, path) = match name.split_once('/') {
-        Some((first, rest)) if is_domain_like(first) => (
-            if first == LEGACY_DOMAIN {
-                DEFAULT_DOMAIN
-            } else {
-                first
-            },
-            rest,
-        ),
+        Some((first, rest)) if is_domain_like(first) => {
+            (if first == LEGACY_DOMAIN { DEFAULT_DOMAIN } else { first }, rest)
+        }
         _ => (DEFAULT_DOMAIN, name),
     };
     check_domain(domain)?;
     let official = domain == DEFAULT_DOMAIN && !path.contains('/');
-    let path = if official {
-        format!("{OFFICIAL}{path}")
-    } else {
-        path.to_owned()
-    };
+    let path = if official { format!("{OFFICIAL}{path}") } else { path.to_owned() };
     check_path(&path)?;
     Ok(format!("{domain}/{path}"))
 }
@@ -186,18 +166,11 @@ fn is_domain_like(first: &str) -> bool {
 fn check_domain(domain: &str) -> Result<(), &'static str> {
     let (host, port) = if let Some(rest) = domain.strip_prefix('[') {
         let (address, after) = rest.split_once(']').ok_or("its host is not valid")?;
-        let valid = address
-            .bytes()
-            .all(|byte| byte.is_ascii_hexdigit() || byte == b':');
+        let valid = address.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':');
         if address.is_empty() || !valid {
             return Err("its host is not valid");
         }
-        (
-            None,
-            after
-                .strip_prefix(':')
-                .map_or((!after.is_empty()).then_some(""), Some),
-        )
+        (None, after.strip_prefix(':').map_or((!after.is_empty()).then_some(""), Some))
     } else {
         match domain.split_once(':') {
             Some((host, port)) => (Some(host), Some(port)),
@@ -217,9 +190,7 @@ fn check_domain(domain: &str) -> Result<(), &'static str> {
 
 fn is_domain_component(component: &str) -> bool {
     let bytes = component.as_bytes();
-    bytes
-        .iter()
-        .all(|&byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    bytes.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte == b'-')
         && bytes.first().is_some_and(|&byte| byte != b'-')
         && bytes.last().is_some_and(|&byte| byte != b'-')
 }
@@ -259,18 +230,11 @@ fn check_tag(tag: &str) -> Result<(), &'static str> {
     let mut bytes = tag.bytes();
     let valid = bytes.next().is_some_and(word)
         && bytes.all(|byte| word(byte) || byte == b'.' || byte == b'-');
-    if valid {
-        Ok(())
-    } else {
-        Err("its tag is not valid")
-    }
+    if valid { Ok(()) } else { Err("its tag is not valid") }
 }
 
 pub(super) fn bad(text: &str, problem: &'static str) -> Error {
-    Error::BadReference {
-        text: shown(text),
-        problem,
-    }
+    Error::BadReference { text: shown(text), problem }
 }
 
 #[cfg(test)]
@@ -287,17 +251,9 @@ mod tests {
             ("docker.io/app:1", "docker.io/library/app:1", "app:1"),
             ("index.docker.io/app:1", "docker.io/library/app:1", "app:1"),
             ("ex/app:1", "docker.io/ex/app:1", "ex/app:1"),
-            (
-                "docker.io/library/ex/app:1",
-                "docker.io/library/ex/app:1",
-                "library/ex/app:1",
-            ),
+            ("docker.io/library/ex/app:1", "docker.io/library/ex/app:1", "library/ex/app:1"),
             ("localhost/app:1", "localhost/app:1", "localhost/app:1"),
-            (
-                "localhost:5000/app",
-                "localhost:5000/app:latest",
-                "localhost:5000/app:latest",
-            ),
+            ("localhost:5000/app", "localhost:5000/app:latest", "localhost:5000/app:latest"),
             ("app:5000", "docker.io/library/app:5000", "app:5000"),
             (
                 "ghcr.io/a/b__c/d--e.f_g:v1",
@@ -305,16 +261,8 @@ mod tests {
                 "ghcr.io/a/b__c/d--e.f_g:v1",
             ),
             ("Host/app:1", "Host/app:1", "Host/app:1"),
-            (
-                "[2001:db8::1]:5000/app:1",
-                "[2001:db8::1]:5000/app:1",
-                "[2001:db8::1]:5000/app:1",
-            ),
-            (
-                "docker.io/localhost/x:1",
-                "docker.io/localhost/x:1",
-                "docker.io/localhost/x:1",
-            ),
+            ("[2001:db8::1]:5000/app:1", "[2001:db8::1]:5000/app:1", "[2001:db8::1]:5000/app:1"),
+            ("docker.io/localhost/x:1", "docker.io/localhost/x:1", "docker.io/localhost/x:1"),
         ] {
             let reference = Reference::parse(text).unwrap();
             assert_eq!(reference.to_string(), full, "{text}");
@@ -363,9 +311,7 @@ mod tests {
             Reference::parse_tagged("app:1").unwrap().to_string(),
             "docker.io/library/app:1"
         );
-        let message = Reference::parse_tagged("localhost:5000/app")
-            .unwrap_err()
-            .to_string();
+        let message = Reference::parse_tagged("localhost:5000/app").unwrap_err().to_string();
         assert!(message.ends_with("it has no tag"), "{message}");
         assert_eq!(parse_repository("app").unwrap(), "docker.io/library/app");
         assert!(parse_repository("app:1").is_err());
@@ -382,14 +328,9 @@ mod tests {
 
     #[test]
     fn sorts_by_repository_then_tag() {
-        let mut all: Vec<_> = ["b:1", "a:2", "a:10"]
-            .map(|t| Reference::parse(t).unwrap())
-            .into();
+        let mut all: Vec<_> = ["b:1", "a:2", "a:10"].map(|t| Reference::parse(t).unwrap()).into();
         all.sort();
-        assert_eq!(
-            all.iter().map(Reference::familiar).collect::<Vec<_>>(),
-            ["a:10", "a:2", "b:1"]
-        );
+        assert_eq!(all.iter().map(Reference::familiar).collect::<Vec<_>>(), ["a:10", "a:2", "b:1"]);
     }
 
     proptest! {

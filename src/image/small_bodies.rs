@@ -70,13 +70,7 @@ mod tests {
 
     fn member(index: usize, path: &str, size: u64) -> Member {
         let kind = MemberKind::Regular;
-        Member {
-            index,
-            path: path.to_owned(),
-            kind,
-            size,
-            offset: 0,
-        }
+        Member { index, path: path.to_owned(), kind, size, offset: 0 }
     }
 
     #[test]
@@ -87,10 +81,7 @@ mod tests {
         assert!(bodies.wants(&member(0, "l", MOST_OTHER), b"tar"));
         assert!(!bodies.wants(&member(0, "l", MOST_OTHER + 1), b"tar"));
         assert!(bodies.wants(&member(0, "l", 0), b""));
-        let folder = Member {
-            kind: MemberKind::Directory,
-            ..member(0, "d", 0)
-        };
+        let folder = Member { kind: MemberKind::Directory, ..member(0, "d", 0) };
         assert!(!bodies.wants(&folder, b""));
     }
 
@@ -111,10 +102,7 @@ mod tests {
             assert!(bodies.wants(&list, b"[]"));
             bodies.keep(&list, b"[]".to_vec());
         }
-        assert_eq!(
-            (bodies.get(2000), bodies.get(2001)),
-            (None, Some(&b"[]"[..]))
-        );
+        assert_eq!((bodies.get(2000), bodies.get(2001)), (None, Some(&b"[]"[..])));
         assert_eq!(bodies.get(999), None);
     }
 }

@@ -60,10 +60,7 @@ impl<R: Read + Seek> Seekable<R> {
         let position = inner.stream_position()?;
         let end = inner.seek(SeekFrom::End(0))?;
         inner.seek(SeekFrom::Start(position))?;
-        Ok(Self {
-            inner,
-            left: end.saturating_sub(position),
-        })
+        Ok(Self { inner, left: end.saturating_sub(position) })
     }
 
     /// Gives the input back.
@@ -119,10 +116,7 @@ mod tests {
         let bytes: Vec<u8> = (0..100).collect();
         let mut stream = Stream::new(bytes.as_slice());
         let mut seekable = Seekable::new(io::Cursor::new(&bytes)).unwrap();
-        assert_eq!(
-            (stream.remaining(), seekable.remaining()),
-            (None, Some(100))
-        );
+        assert_eq!((stream.remaining(), seekable.remaining()), (None, Some(100)));
         for source in [&mut stream as &mut dyn Source, &mut seekable] {
             let mut two = [0; 2];
             assert_eq!(source.skip(10).unwrap(), 10);

@@ -39,10 +39,7 @@ pub(super) fn load(tar: &[u8]) -> Result<Loaded, Error> {
             break;
         }
         for index in wanted {
-            assert!(
-                bodies.insert(index, body(index)).is_none(),
-                "asked twice for {index}"
-            );
+            assert!(bodies.insert(index, body(index)).is_none(), "asked twice for {index}");
         }
     }
     let archive = resolve(&members, &|index| bodies.get(&index).copied())?;
@@ -51,11 +48,7 @@ pub(super) fn load(tar: &[u8]) -> Result<Loaded, Error> {
         check_plain_layer(member, &bytes[..bytes.len().min(512)])?;
         let (expected, found) = (layer.diff_id, Digest::of(bytes));
         if expected != found {
-            return Err(Error::DigestMismatch {
-                what: member.path.clone(),
-                expected,
-                found,
-            });
+            return Err(Error::DigestMismatch { what: member.path.clone(), expected, found });
         }
     }
     let streamed = load_stream(tar);
@@ -81,10 +74,8 @@ fn load_stream(tar: &[u8]) -> Result<Archive, Error> {
 }
 
 fn fixtures() -> Option<PathBuf> {
-    let shared = env::var_os("ORLOP_SHARED").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"),
-        PathBuf::from,
-    );
+    let shared = env::var_os("ORLOP_SHARED")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
     let folder = shared.join("fixtures");
     if folder.join("INDEX.md").exists() {
         return Some(folder);
@@ -95,10 +86,7 @@ fn fixtures() -> Option<PathBuf> {
 
 /// The bytes of a fixture, decompressed; `None` if it is absent or in a format
 /// that no dependency of ours reads.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests read their fixtures themselves"
-)]
+#[expect(clippy::disallowed_methods, reason = "tests read their fixtures themselves")]
 fn read_fixture(name: &str) -> Option<Vec<u8>> {
     let Ok(bytes) = std::fs::read(fixtures()?.join(name)) else {
         println!("skipped: {name} is absent");
@@ -108,15 +96,10 @@ fn read_fixture(name: &str) -> Option<Vec<u8>> {
     match sniff(&bytes) {
         None => return Some(bytes),
         Some(Compression::Gzip) => {
-            flate2::read::MultiGzDecoder::new(bytes.as_slice())
-                .read_to_end(&mut plain)
-                .unwrap();
+            flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut plain).unwrap();
         }
         Some(Compression::Zstd) => {
-            zstd::Decoder::new(bytes.as_slice())
-                .unwrap()
-                .read_to_end(&mut plain)
-                .unwrap();
+            zstd::Decoder::new(bytes.as_slice()).unwrap().read_to_end(&mut plain).unwrap();
         }
         Some(other) => {
             println!("skipped: {name} is {other}");
@@ -152,18 +135,9 @@ fn rows() -> Vec<Row> {
         return Vec::new();
     };
     let mut file = String::new();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "tests read their fixtures themselves"
-    )]
-    std::fs::File::open(folder.join("INDEX.md"))
-        .unwrap()
-        .read_to_string(&mut file)
-        .unwrap();
-    let section = file
-        .split("\n## ")
-        .find(|part| part.starts_with("1. "))
-        .unwrap();
+    #[expect(clippy::disallowed_methods, reason = "tests read their fixtures themselves")]
+    std::fs::File::open(folder.join("INDEX.md")).unwrap().read_to_string(&mut file).unwrap();
+    let section = file.split("\n## ").find(|part| part.starts_with("1. ")).unwrap();
     let row = |line: &str| {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         Row {
@@ -175,11 +149,7 @@ fn rows() -> Vec<Row> {
             notes: cells[11].to_owned(),
         }
     };
-    section
-        .lines()
-        .filter(|line| line.starts_with("| `"))
-        .map(row)
-        .collect()
+    section.lines().filter(|line| line.starts_with("| `")).map(row).collect()
 }
 
 #[test]
@@ -222,10 +192,7 @@ fn archives_of_other_tools() {
                 let named = row.notes.contains("config digest != name");
                 let warned = |w: &Warning| matches!(w, Warning::ConfigName { .. });
                 assert_eq!(archive.warnings.iter().any(warned), named, "{}", row.name);
-                let untagged = archive
-                    .images
-                    .iter()
-                    .all(|image| image.references.is_empty());
+                let untagged = archive.images.iter().all(|image| image.references.is_empty());
                 assert_eq!(untagged, row.notes.contains("untagged"), "{}", row.name);
                 if row.kind.contains("hybrid") {
                     assert_eq!(archive.dialect, Dialect::DockerHybrid, "{}", row.name);
@@ -267,9 +234,7 @@ fn emit(loaded: &Loaded, tar: &[u8]) -> Vec<u8> {
     let plan = EmitPlan::new(images).unwrap();
     let mut out = Vec::new();
     plan.write(&mut out, |digest, layer| {
-        layer
-            .write_all(bodies[digest])
-            .map_err(|source| Error::Write { source })
+        layer.write_all(bodies[digest]).map_err(|source| Error::Write { source })
     })
     .unwrap();
     assert_eq!(out.len() as u64, plan.size());
@@ -315,18 +280,11 @@ fn our_manifest_is_the_one_that_docker_makes() {
         };
         let Loaded { archive, members } = load(&tar).unwrap();
         let image = &archive.images[0];
-        let layers: Vec<_> = image
-            .layers
-            .iter()
-            .map(|layer| (layer.diff_id, members[layer.member].size))
-            .collect();
+        let layers: Vec<_> =
+            image.layers.iter().map(|layer| (layer.diff_id, members[layer.member].size)).collect();
         let made = make_manifest(image.config_digest, image.config.len() as u64, &layers);
         let given = image.manifest.clone().unwrap();
-        assert_eq!(
-            String::from_utf8(made).unwrap(),
-            String::from_utf8(given).unwrap(),
-            "{name}"
-        );
+        assert_eq!(String::from_utf8(made).unwrap(), String::from_utf8(given).unwrap(), "{name}");
     }
 }
 
@@ -343,61 +301,29 @@ fn links_lead_to_the_layer_of_another_image() {
         .map(|image| image.layers.iter().map(|layer| layer.member).collect())
         .collect();
     assert_eq!(places.len(), 2);
-    assert!(
-        places
-            .iter()
-            .flatten()
-            .all(|&at| members[at].kind == MemberKind::Regular)
-    );
-    assert!(
-        places[0].iter().any(|place| places[1].contains(place)),
-        "{places:?}"
-    );
+    assert!(places.iter().flatten().all(|&at| members[at].kind == MemberKind::Regular));
+    assert!(places[0].iter().any(|place| places[1].contains(place)), "{places:?}");
 }
 
 /// File names, and a part of the error that is due, if one is.
 const EDGE_CASES: [(&str, Option<&str>); 31] = [
     ("bad-diffid.tar", Some("8480a4c18b75")),
-    (
-        "bad-layer-count.tar",
-        Some("its config lists 2 layers, `manifest.json` lists 1"),
-    ),
-    (
-        "bomb-gzip-layer-64MiB.tar",
-        Some("gzip layers is not supported yet: layer `z.tar.gz`"),
-    ),
+    ("bad-layer-count.tar", Some("its config lists 2 layers, `manifest.json` lists 1")),
+    ("bomb-gzip-layer-64MiB.tar", Some("gzip layers is not supported yet: layer `z.tar.gz`")),
     ("concatenated-two-archives.tar", None),
     ("duplicate-manifest-last-wins.tar", None),
-    (
-        "evil-config-path.tar",
-        Some("path `../../../etc/hostname` leaves the archive"),
-    ),
+    ("evil-config-path.tar", Some("path `../../../etc/hostname` leaves the archive")),
     ("evil-device-member.tar", None),
     ("evil-dir-symlink-write-through.tar", None),
-    (
-        "evil-manifest-symlink.tar",
-        Some("link `manifest.json` leaves the archive"),
-    ),
-    (
-        "evil-tag-syntax.tar",
-        Some("`UPPER:bad tag` is not an image reference"),
-    ),
+    ("evil-manifest-symlink.tar", Some("link `manifest.json` leaves the archive")),
+    ("evil-tag-syntax.tar", Some("`UPPER:bad tag` is not an image reference")),
     ("gnu-longname-layer.tar", None),
     ("hybrid-ok.tar", None),
-    (
-        "hybrid-thin-missing-base.tar",
-        Some("layer `blobs/sha256/04771e24ac637"),
-    ),
+    ("hybrid-thin-missing-base.tar", Some("layer `blobs/sha256/04771e24ac637")),
     ("manifest-trailing-garbage.tar", None),
-    (
-        "oci-digest-mismatch.tar",
-        Some("OCI layout is not supported"),
-    ),
+    ("oci-digest-mismatch.tar", Some("OCI layout is not supported")),
     ("oci-empty-index.tar", Some("OCI layout is not supported")),
-    (
-        "oci-evil-digest-path.tar",
-        Some("OCI layout is not supported"),
-    ),
+    ("oci-evil-digest-path.tar", Some("OCI layout is not supported")),
     ("ok-baseline.tar", None),
     ("ok-gzip-two-members.tar.gz", None),
     ("ok-lowercase-keys.tar", None),
@@ -405,28 +331,13 @@ const EDGE_CASES: [(&str, Option<&str>); 31] = [
     ("ok-zstd-skippable-first.tar.zst", None),
     ("pax-global-header.tar", None),
     ("pax-longname-layer.tar", None),
-    (
-        "same-path-two-diffids.tar",
-        Some("is listed for two diff IDs: sha256:"),
-    ),
+    ("same-path-two-diffids.tar", Some("is listed for two diff IDs: sha256:")),
     ("symlinked-layer-first.tar", None),
-    (
-        "thin-missing-base-layer.tar",
-        Some("tar` is not in the archive"),
-    ),
-    (
-        "thin-zero-length-base-layer.tar",
-        Some("found sha256:e3b0c44298fc1c14"),
-    ),
-    (
-        "trunc-mid-layer.tar",
-        Some("is cut short: expected 10240 bytes, found 1064"),
-    ),
+    ("thin-missing-base-layer.tar", Some("tar` is not in the archive")),
+    ("thin-zero-length-base-layer.tar", Some("found sha256:e3b0c44298fc1c14")),
+    ("trunc-mid-layer.tar", Some("is cut short: expected 10240 bytes, found 1064")),
     ("trunc-no-eof-blocks.tar", None),
-    (
-        "zstd-layer.tar",
-        Some("docker archive with zstd layers is not supported yet"),
-    ),
+    ("zstd-layer.tar", Some("docker archive with zstd layers is not supported yet")),
 ];
 
 #[test]
@@ -438,11 +349,7 @@ fn hand_made_edge_cases() {
         match (load(&tar), expected) {
             (Ok(loaded), None) => assert_eq!(loaded.archive.images.len(), 1, "{name}"),
             (Err(error), Some(text)) => {
-                assert!(
-                    message(&error).contains(text),
-                    "{name}: {}",
-                    message(&error)
-                );
+                assert!(message(&error).contains(text), "{name}: {}", message(&error));
             }
             (result, expected) => panic!("{name}: {result:?}, expected {expected:?}"),
         }
@@ -455,12 +362,7 @@ fn duplicates_are_reported() {
         return;
     };
     let warnings = load(&tar).unwrap().archive.warnings;
-    assert_eq!(
-        warnings,
-        [Warning::DuplicateMember {
-            path: "manifest.json".into()
-        }]
-    );
+    assert_eq!(warnings, [Warning::DuplicateMember { path: "manifest.json".into() }]);
 }
 
 /// A tar of files with these names and bodies.
@@ -509,16 +411,8 @@ fn podman_archives_are_known_by_their_links() {
             let name = format!("{}/layer.tar", Digest::of(b"v1").hex());
             add(tar::EntryType::Symlink, &name, b"", &format!("../{layer}"));
         }
-        add(
-            tar::EntryType::Regular,
-            "manifest.json",
-            list.as_bytes(),
-            "",
-        );
-        load(&builder.into_inner().unwrap())
-            .unwrap()
-            .archive
-            .dialect
+        add(tar::EntryType::Regular, "manifest.json", list.as_bytes(), "");
+        load(&builder.into_inner().unwrap()).unwrap().archive.dialect
     };
     assert_eq!(dialect(true), Dialect::Podman);
     assert_eq!(dialect(false), Dialect::DockerArchive);
@@ -529,25 +423,14 @@ fn several_items_with_one_config_are_one_image() {
     let config = config_of(&[b"l"]);
     let list = br#"[{"Config":"c","RepoTags":["a:1","a:1"],"Layers":["l"]},
         {"Config":"./copy","RepoTags":["b:1","a:1"],"Layers":["/l"]}]"#;
-    let files: [(&str, &[u8]); 4] = [
-        ("c", &config),
-        ("copy", &config),
-        ("l", b"l"),
-        ("manifest.json", list),
-    ];
+    let files: [(&str, &[u8]); 4] =
+        [("c", &config), ("copy", &config), ("l", b"l"), ("manifest.json", list)];
     let archive = load(&tar_of(&files)).unwrap().archive;
     assert_eq!(archive.images.len(), 1);
-    let names: Vec<_> = archive.images[0]
-        .references
-        .iter()
-        .map(Reference::familiar)
-        .collect();
+    let names: Vec<_> = archive.images[0].references.iter().map(Reference::familiar).collect();
     assert_eq!(names, ["a:1", "b:1"]);
     assert_eq!(archive.images[0].config_digest, Digest::of(&config));
-    assert_eq!(
-        (archive.dialect, archive.warnings.len()),
-        (Dialect::DockerArchive, 0)
-    );
+    assert_eq!((archive.dialect, archive.warnings.len()), (Dialect::DockerArchive, 0));
 }
 
 #[test]
@@ -557,27 +440,13 @@ fn a_reference_of_two_images_goes_to_the_last() {
         {"Config":"2.c","RepoTags":["a:1"],"Layers":["2"]},
         {"Config":"1.c","RepoTags":["a:1","b:1"],"Layers":["1"]},
         {"Config":"2.c","RepoTags":["a:1"],"Layers":["2"]}]"#;
-    let files: [(&str, &[u8]); 5] = [
-        ("1.c", &one),
-        ("2.c", &two),
-        ("1", b"1"),
-        ("2", b"2"),
-        ("manifest.json", list),
-    ];
+    let files: [(&str, &[u8]); 5] =
+        [("1.c", &one), ("2.c", &two), ("1", b"1"), ("2", b"2"), ("manifest.json", list)];
     let archive = load(&tar_of(&files)).unwrap().archive;
-    assert_eq!(
-        archive.images[0].references,
-        [Reference::parse("b:1").unwrap()]
-    );
+    assert_eq!(archive.images[0].references, [Reference::parse("b:1").unwrap()]);
     let reference = Reference::parse("a:1").unwrap();
-    assert_eq!(
-        archive.images[1].references,
-        std::slice::from_ref(&reference)
-    );
-    assert_eq!(
-        archive.warnings,
-        vec![Warning::ReferenceTwice { reference }; 3]
-    );
+    assert_eq!(archive.images[1].references, std::slice::from_ref(&reference));
+    assert_eq!(archive.warnings, vec![Warning::ReferenceTwice { reference }; 3]);
 }
 
 #[test]
@@ -586,14 +455,8 @@ fn broken_archives_are_refused_by_name() {
     let files = |config: &'static [u8]| refusal(&[("manifest.json", list), ("c", config)]);
     assert_eq!(files(b"{}"), "config `c` has no rootfs");
     assert!(files(b"no").starts_with("config `c` is not valid: expected"));
-    assert_eq!(
-        refusal(&[("manifest.json", list)]),
-        "config `c` is not in the archive"
-    );
-    assert_eq!(
-        refusal(&[("manifest.json", b"[]")]),
-        "`manifest.json` lists no images"
-    );
+    assert_eq!(refusal(&[("manifest.json", list)]), "config `c` is not in the archive");
+    assert_eq!(refusal(&[("manifest.json", b"[]")]), "`manifest.json` lists no images");
     assert!(refusal(&[("manifest.json", b"{}")]).contains("a list of images"));
     let nothing = "not an image archive: found no `manifest.json`, `index.json`, `oci-layout` or \
                    `repositories` among 1 members";
@@ -603,24 +466,15 @@ fn broken_archives_are_refused_by_name() {
     assert_eq!(refusal(&[("manifest.json", list), ("c", &large)]), text);
     let named = format!("blobs/sha256/{}", Digest::of(b"other").hex());
     let list = format!(r#"[{{"Config":"{named}"}}]"#);
-    let text = refusal(&[
-        ("manifest.json", list.as_bytes()),
-        (&named, b"{\"rootfs\":{}}"),
-    ]);
-    assert!(
-        text.starts_with(&format!("`{named}` does not match its digest")),
-        "{text}"
-    );
+    let text = refusal(&[("manifest.json", list.as_bytes()), (&named, b"{\"rootfs\":{}}")]);
+    assert!(text.starts_with(&format!("`{named}` does not match its digest")), "{text}");
     let error = resolve(&[], &|_| None).unwrap_err();
     assert!(matches!(error, Error::NotAnArchive { members: 0 }));
 }
 
 #[test]
 fn what_was_not_kept_is_an_error() {
-    let tar = tar_of(&[
-        ("manifest.json", b"[{\"Config\":\"c\"}]"),
-        ("c", b"{\"rootfs\":{}}"),
-    ]);
+    let tar = tar_of(&[("manifest.json", b"[{\"Config\":\"c\"}]"), ("c", b"{\"rootfs\":{}}")]);
     let members = load(&tar).unwrap().members;
     let list: &[u8] = b"[{\"Config\":\"c\"}]";
     let only_list = |index| (index == 0).then_some(list);
@@ -633,11 +487,7 @@ fn what_was_not_kept_is_an_error() {
 /// `manifest`.
 fn hybrid(config: &[u8], manifest: &[u8]) -> Result<Archive, Error> {
     let blob = |bytes: &[u8]| format!("blobs/sha256/{}", Digest::of(bytes).hex());
-    let list = format!(
-        r#"[{{"Config":"{}","Layers":["{}"]}}]"#,
-        blob(config),
-        blob(b"l")
-    );
+    let list = format!(r#"[{{"Config":"{}","Layers":["{}"]}}]"#, blob(config), blob(b"l"));
     let index = format!(
         r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"{}","digest":"{}","size":1}}]}}"#,
         media_type::OCI_MANIFEST,
@@ -664,28 +514,13 @@ fn manifests_of_hybrids_count_if_they_describe_the_image() {
     let other = made(&[(Digest::of(b"k"), 1)]);
     let archive = hybrid(&config, &other).unwrap();
     assert_eq!(archive.images[0].manifest, None);
-    assert_eq!(
-        archive.warnings,
-        [Warning::ManifestIgnored {
-            digest: Digest::of(&other)
-        }]
-    );
+    assert_eq!(archive.warnings, [Warning::ManifestIgnored { digest: Digest::of(&other) }]);
     let foreign = make_manifest(Digest::of(b"x"), 1, &[]);
     let archive = hybrid(&config, &foreign).unwrap();
-    assert_eq!(
-        archive.warnings,
-        [Warning::NotListed {
-            digest: Digest::of(&foreign)
-        }]
-    );
-    let gzip = String::from_utf8(other)
-        .unwrap()
-        .replace("v1.tar\"", "v1.tar+gzip\"");
+    assert_eq!(archive.warnings, [Warning::NotListed { digest: Digest::of(&foreign) }]);
+    let gzip = String::from_utf8(other).unwrap().replace("v1.tar\"", "v1.tar+gzip\"");
     let error = message(&hybrid(&config, gzip.as_bytes()).unwrap_err());
-    assert!(
-        error.starts_with("docker archive with gzip layers is not supported yet"),
-        "{error}"
-    );
+    assert!(error.starts_with("docker archive with gzip layers is not supported yet"), "{error}");
 }
 
 proptest! {

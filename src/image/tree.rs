@@ -23,11 +23,7 @@ pub(super) struct Tree<'a> {
 impl<'a> Tree<'a> {
     /// Takes all members in order, so that each one's index is its place.
     pub(super) fn new(members: &'a [Member]) -> Self {
-        let by_path = members
-            .iter()
-            .enumerate()
-            .map(|(at, m)| (m.path.as_str(), at))
-            .collect();
+        let by_path = members.iter().enumerate().map(|(at, m)| (m.path.as_str(), at)).collect();
         Self { members, by_path }
     }
 
@@ -64,46 +60,29 @@ impl<'a> Tree<'a> {
     /// errors what it is for.
     pub(super) fn find(&self, role: &'static str, path: &str) -> Result<usize, Error> {
         let cleaned = clean(path).ok_or_else(|| Error::Escapes { path: shown(path) })?;
-        let missing = || Error::Missing {
-            role,
-            path: shown(path),
-        };
+        let missing = || Error::Missing { role, path: shown(path) };
         let mut place = *self.by_path.get(cleaned.as_str()).ok_or_else(missing)?;
         for _ in 0..MOST_HOPS {
             let member = &self.members[place];
             match &member.kind {
                 MemberKind::Regular => return Ok(place),
-                MemberKind::Link {
-                    written,
-                    target: None,
-                } => {
+                MemberKind::Link { written, target: None } => {
                     return Err(Error::LinkEscapes {
                         member: shown(&member.path),
                         target: shown(written),
                     });
                 }
-                MemberKind::Link {
-                    target: Some(target),
-                    ..
-                } => {
+                MemberKind::Link { target: Some(target), .. } => {
                     let found = self.by_path.get(target.as_str());
-                    place = *found.ok_or(Error::Missing {
-                        role: "target of a link",
-                        path: shown(target),
-                    })?;
+                    place = *found
+                        .ok_or(Error::Missing { role: "target of a link", path: shown(target) })?;
                 }
                 MemberKind::Directory | MemberKind::Other => {
-                    return Err(Error::NotAFile {
-                        role,
-                        path: shown(&member.path),
-                    });
+                    return Err(Error::NotAFile { role, path: shown(&member.path) });
                 }
             }
         }
-        Err(Error::LinkCycle {
-            member: shown(path),
-            hops: MOST_HOPS,
-        })
+        Err(Error::LinkCycle { member: shown(path), hops: MOST_HOPS })
     }
 
     /// As `find`, but `None` if there is no such member.
@@ -112,11 +91,7 @@ impl<'a> Tree<'a> {
         role: &'static str,
         path: &str,
     ) -> Result<Option<usize>, Error> {
-        if self.by_path.contains_key(path) {
-            self.find(role, path).map(Some)
-        } else {
-            Ok(None)
-        }
+        if self.by_path.contains_key(path) { self.find(role, path).map(Some) } else { Ok(None) }
     }
 }
 
@@ -136,10 +111,7 @@ mod tests {
     }
 
     fn link(target: &str) -> MemberKind {
-        MemberKind::Link {
-            written: target.to_owned(),
-            target: clean(target),
-        }
+        MemberKind::Link { written: target.to_owned(), target: clean(target) }
     }
 
     #[test]
@@ -176,10 +148,7 @@ mod tests {
         for (path, expected) in [
             ("c1", "link `c1` leads to no file: followed 40 links"),
             ("self", "link `self` leads to no file: followed 40 links"),
-            (
-                "out",
-                "link `out` leaves the archive: its target is `../etc`",
-            ),
+            ("out", "link `out` leaves the archive: its target is `../etc`"),
             ("gone", "target of a link `nothing` is not in the archive"),
             ("d", "layer `d` is not a regular file"),
             ("dev", "layer `dev` is not a regular file"),

@@ -70,11 +70,7 @@ impl<'a> Header<'a> {
     /// The name with its prefix.
     pub fn path(&self) -> Vec<u8> {
         let (prefix, name) = (self.prefix(), self.name());
-        if prefix.is_empty() {
-            name.to_vec()
-        } else {
-            [prefix, b"/", name].concat()
-        }
+        if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
     }
 
     /// The size field as a number, if it is one.
@@ -106,15 +102,9 @@ pub fn parse_number(field: &[u8]) -> Option<u64> {
     if field.first().is_some_and(|first| first & 0x80 != 0) {
         return parse_base256(field);
     }
-    let start = field
-        .iter()
-        .position(|&byte| byte != b' ' && byte != 0)
-        .unwrap_or(field.len());
+    let start = field.iter().position(|&byte| byte != b' ' && byte != 0).unwrap_or(field.len());
     let digits = &field[start..];
-    let end = digits
-        .iter()
-        .position(|&byte| byte == b' ' || byte == 0)
-        .unwrap_or(digits.len());
+    let end = digits.iter().position(|&byte| byte == b' ' || byte == 0).unwrap_or(digits.len());
     if digits[end..].iter().any(|&byte| byte != b' ' && byte != 0) {
         return None;
     }
@@ -144,11 +134,7 @@ pub fn sums(block: &[u8; BLOCK]) -> (u64, i64) {
     let mut unsigned = 0;
     let mut signed = 0;
     for (at, &byte) in block.iter().enumerate() {
-        let byte = if field::CHECKSUM.contains(&at) {
-            b' '
-        } else {
-            byte
-        };
+        let byte = if field::CHECKSUM.contains(&at) { b' ' } else { byte };
         unsigned += u64::from(byte);
         signed += i64::from(byte.cast_signed());
     }
@@ -171,10 +157,7 @@ pub fn pax_records(body: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 
 /// The bytes before the first NUL, or all of them.
 pub fn until_nul(field: &[u8]) -> &[u8] {
-    let end = field
-        .iter()
-        .position(|&byte| byte == 0)
-        .unwrap_or(field.len());
+    let end = field.iter().position(|&byte| byte == 0).unwrap_or(field.len());
     &field[..end]
 }
 
@@ -190,10 +173,7 @@ mod tests {
         assert_eq!(parse_number(b"\x80\0\0\0\0\0\0\0\0\0\x01\x02"), Some(258));
         assert_eq!(parse_number(b"\xff\xff\xff\xff"), None);
         assert_eq!(parse_number(b"12x\0"), None);
-        assert_eq!(
-            parse_number(b"\xbf\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"),
-            None
-        );
+        assert_eq!(parse_number(b"\xbf\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), None);
     }
 
     #[test]

@@ -30,10 +30,7 @@ pub struct Rebuilder {
 impl Rebuilder {
     /// For a layer of `size` bytes.
     pub fn new(size: u64) -> Self {
-        Self {
-            left: size,
-            pending: 0,
-        }
+        Self { left: size, pending: 0 }
     }
 
     /// Carries out all operations of a section.
@@ -59,12 +56,7 @@ impl Rebuilder {
                 }
                 Operation::Zeros(count) => self.zeros(count, source, out)?,
                 Operation::Content(count) => self.content(count, source, out)?,
-                Operation::Header {
-                    block,
-                    extension,
-                    content,
-                    padding,
-                } => {
+                Operation::Header { block, extension, content, padding } => {
                     self.bytes(block.as_slice(), source, out)?;
                     self.bytes(extension, source, out)?;
                     self.content(content, source, out)?;
@@ -133,10 +125,6 @@ impl Rebuilder {
         out: &mut dyn Write,
     ) -> Result<(), S::Error> {
         let count = self.cut(count);
-        if count > 0 {
-            source.content(count, out)
-        } else {
-            Ok(())
-        }
+        if count > 0 { source.content(count, out) } else { Ok(()) }
     }
 }

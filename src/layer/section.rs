@@ -210,10 +210,8 @@ impl<'a> Section<'a> {
             return Err(Malformed::Other("a section is followed by other bytes"));
         }
         let (templates, rest) = columns[TEMPLATES].rest().as_chunks::<TEMPLATE>();
-        let templates: Option<Vec<_>> = templates
-            .iter()
-            .map(|bytes| Template::from_bytes(*bytes))
-            .collect();
+        let templates: Option<Vec<_>> =
+            templates.iter().map(|bytes| Template::from_bytes(*bytes)).collect();
         let templates = templates
             .filter(|_| rest.is_empty())
             .ok_or(Malformed::Other("a header template is not well formed"))?;
@@ -238,9 +236,7 @@ impl<'a> Section<'a> {
         if self.runs.is_empty() {
             return Ok(None);
         }
-        let first = self
-            .run_end
-            .wrapping_add(self.runs.signed()?.cast_unsigned());
+        let first = self.run_end.wrapping_add(self.runs.signed()?.cast_unsigned());
         let count = self.runs.varint()?;
         let end = first.checked_add(count).filter(|_| count > 0);
         self.run_end = end.ok_or(Malformed::Other("a run of chunks is empty or out of range"))?;
@@ -271,24 +267,14 @@ impl<'a> Section<'a> {
     }
 
     fn next_header(&mut self, number: u64) -> Result<Operation<'a>, Malformed> {
-        let template = usize::try_from(number)
-            .ok()
-            .and_then(|number| self.templates.get(number));
+        let template = usize::try_from(number).ok().and_then(|number| self.templates.get(number));
         let template = *template.ok_or(Malformed::Other("a header template is missing"))?;
         let step = self.mtimes.signed()?.cast_unsigned();
         self.mtime = self.mtime.wrapping_add(step);
         let fields = Fields {
             name: take_text(&mut self.names)?,
-            link: if template.has_link() {
-                take_text(&mut self.links)?
-            } else {
-                &[]
-            },
-            prefix: if template.has_prefix() {
-                take_text(&mut self.prefixes)?
-            } else {
-                &[]
-            },
+            link: if template.has_link() { take_text(&mut self.links)? } else { &[] },
+            prefix: if template.has_prefix() { take_text(&mut self.prefixes)? } else { &[] },
             mtime: self.mtime,
             size: self.sizes.varint()?,
         };
@@ -302,21 +288,12 @@ impl<'a> Section<'a> {
             }
         };
         let padding = padding(content + len64(extension));
-        Ok(Operation::Header {
-            block,
-            extension,
-            content,
-            padding,
-        })
+        Ok(Operation::Header { block, extension, content, padding })
     }
 }
 
 fn take_text<'a>(column: &mut Cursor<'a>) -> Result<&'a [u8], Malformed> {
-    let end = column
-        .rest()
-        .iter()
-        .position(|&byte| byte == 0)
-        .ok_or(Malformed::TooShort)?;
+    let end = column.rest().iter().position(|&byte| byte == 0).ok_or(Malformed::TooShort)?;
     let text = column.take(end)?;
     column.take(1)?;
     Ok(text)

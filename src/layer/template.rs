@@ -75,11 +75,7 @@ impl Template {
             Keep::Extension => 2,
         };
         bytes[FLAGS] |= if fields.link.is_empty() { 0 } else { HAS_LINK };
-        bytes[FLAGS] |= if fields.prefix.is_empty() {
-            0
-        } else {
-            HAS_PREFIX
-        };
+        bytes[FLAGS] |= if fields.prefix.is_empty() { 0 } else { HAS_PREFIX };
         let template = Self(bytes);
         (template.join(&fields) == *block).then_some((template, fields))
     }
@@ -220,9 +216,7 @@ mod tests {
             header.set_size(0);
         });
         let long = header(|header| {
-            header
-                .set_path(format!("{}/{}", "d".repeat(120), "f".repeat(90)))
-                .unwrap();
+            header.set_path(format!("{}/{}", "d".repeat(120), "f".repeat(90))).unwrap();
         });
         for block in [plain, link, long] {
             let (template, fields) = Template::split(&block, Keep::Content).unwrap();
@@ -244,10 +238,7 @@ mod tests {
                 let (sum, _) = sums(&block);
                 block[field::CHECKSUM].copy_from_slice(&checksum(check, sum));
                 let (template, fields) = Template::split(&block, Keep::Nothing).unwrap();
-                assert_eq!(
-                    (template.0[SIZE_STYLE], template.0[CHECKSUM_STYLE]),
-                    (style, check)
-                );
+                assert_eq!((template.0[SIZE_STYLE], template.0[CHECKSUM_STYLE]), (style, check));
                 assert_eq!((fields.size, template.join(&fields)), (value, block));
             }
         }

@@ -84,11 +84,11 @@ mod tests {
 
     #[test]
     fn patterns() {
-        let reference = ReferenceRow {
-            repository: "docker.io/library/app".to_owned(),
-            tag: "1.4".to_owned(),
-        };
-        for yes in ["app", "app:1.4", "a*", "*", "ap?", "app:1.*", "docker.io/library/app", "*pp:*4"] {
+        let reference =
+            ReferenceRow { repository: "docker.io/library/app".to_owned(), tag: "1.4".to_owned() };
+        for yes in
+            ["app", "app:1.4", "a*", "*", "ap?", "app:1.*", "docker.io/library/app", "*pp:*4"]
+        {
             assert!(matches(yes, &reference), "{yes}");
         }
         for no in ["ap", "app:1", "library/app", "app:", "?", ""] {

@@ -60,7 +60,11 @@ pub(super) fn layers_of(
     manifest: &[u8],
     resolved: &Resolved,
 ) -> Result<Vec<(Digest, u64)>> {
-    let damaged = |source| StoreError::Json { what: "image", path: resolved.revision.root.hex().into(), source };
+    let damaged = |source| StoreError::Json {
+        what: "image",
+        path: resolved.revision.root.hex().into(),
+        source,
+    };
     let config = Config::parse(config).map_err(damaged)?;
     let manifest = Manifest::parse(manifest).map_err(damaged)?;
     Ok(config

@@ -93,7 +93,8 @@ pub fn resolve(
 }
 
 fn by_image(store: &Store, prefix: &str) -> Result<Option<Resolved>, ResolveError> {
-    let bound = |fill: &str| Digest::from_hex(&format!("{prefix}{}", fill.repeat(64 - prefix.len())));
+    let bound =
+        |fill: &str| Digest::from_hex(&format!("{prefix}{}", fill.repeat(64 - prefix.len())));
     let (Ok(low), Ok(high)) = (bound("0"), bound("f")) else { return Ok(None) };
     let mut rows = store.catalog().revisions_by_image((low, high), 4)?;
     if rows.len() > 1 {

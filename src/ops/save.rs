@@ -35,7 +35,9 @@ pub enum SaveError {
     #[error("cannot read the archive")]
     Read(#[source] io::Error),
     /// A layer is not the one that its image lists.
-    #[error("layer `{member}` of {image} does not match its diff ID: expected {expected}, found {found}")]
+    #[error(
+        "layer `{member}` of {image} does not match its diff ID: expected {expected}, found {found}"
+    )]
     LayerMismatch {
         /// The member of the archive.
         member: String,
@@ -310,10 +312,7 @@ impl Save<'_, '_> {
 
     /// Puts an image's documents, and makes its revision unless it is the newest
     /// already.
-    fn image(
-        &mut self,
-        image: &ArchiveImage,
-    ) -> Result<(SavedImage, Option<Revision>), SaveError> {
+    fn image(&mut self, image: &ArchiveImage) -> Result<(SavedImage, Option<Revision>), SaveError> {
         let mut layers = Vec::new();
         let (mut known, mut new) = (0, 0);
         for layer in &image.layers {
@@ -381,9 +380,8 @@ impl Save<'_, '_> {
         let mut changed = Vec::new();
         for reference in &image.references {
             let newest = catalog.revision(reference.repository(), reference.tag(), 0)?;
-            let same = newest.is_some_and(|row| {
-                row.image_id == image.config_digest && row.platform == platform
-            });
+            let same = newest
+                .is_some_and(|row| row.image_id == image.config_digest && row.platform == platform);
             if !same {
                 changed.push(reference.to_string());
             }
@@ -436,10 +434,10 @@ fn platform(image: &ArchiveImage) -> Platform {
 
 /// How messages call an image.
 fn called(image: &ArchiveImage) -> String {
-    image.references.first().map_or_else(
-        || format!("image {}", image.config_digest.short()),
-        Reference::familiar,
-    )
+    image
+        .references
+        .first()
+        .map_or_else(|| format!("image {}", image.config_digest.short()), Reference::familiar)
 }
 
 /// The member reader puts its own error inside an I/O error.

@@ -87,9 +87,7 @@ impl FrameKind {
             2 => Ok(Self::Recipes),
             3 => Ok(Self::Sections),
             4 => Ok(Self::Directories),
-            _ => Err(Malformed::Other(
-                "a frame is of a kind that this program doesn't know",
-            )),
+            _ => Err(Malformed::Other("a frame is of a kind that this program doesn't know")),
         }
     }
 
@@ -123,9 +121,7 @@ impl Codec {
         match code {
             0 => Ok(Self::Stored),
             1 => Ok(Self::Zstd),
-            _ => Err(Malformed::Other(
-                "a frame has a codec that this program doesn't know",
-            )),
+            _ => Err(Malformed::Other("a frame has a codec that this program doesn't know")),
         }
     }
 }
@@ -167,11 +163,7 @@ pub fn check_pack_header(bytes: &[u8]) -> Result<(PackKind, usize), HeaderError>
     }
     if features > FEATURES_MAX {
         let limit = FEATURES_MAX.into();
-        return Err(Malformed::OverLimit {
-            what: "the feature list",
-            limit,
-        }
-        .into());
+        return Err(Malformed::OverLimit { what: "the feature list", limit }.into());
     }
     let features = cursor.take(in_memory(features))?;
     let length = bytes.len() - cursor.rest().len();
@@ -245,9 +237,7 @@ impl FrameHeader {
         }
         varint::put(&mut out, self.bases.len() as u64);
         for run in &self.bases {
-            let directory = run
-                .directory
-                .and_then(|id| directories.binary_search(&id).ok());
+            let directory = run.directory.and_then(|id| directories.binary_search(&id).ok());
             varint::put(&mut out, directory.map_or(0, |at| at as u64 + 1));
             varint::put(&mut out, run.first.into());
             varint::put(&mut out, run.count.into());
@@ -268,16 +258,11 @@ impl FrameHeader {
         if &cursor.array()? != FRAME_MAGIC {
             return Err(Malformed::Other("a frame doesn't begin as it should"));
         }
-        let hashed = bytes
-            .len()
-            .checked_sub(FRAME_HASH)
-            .ok_or(Malformed::TooShort)?;
+        let hashed = bytes.len().checked_sub(FRAME_HASH).ok_or(Malformed::TooShort)?;
         if in_memory(cursor.u32()?) != bytes.len()
             || Id::of(&bytes[..hashed]).as_bytes()[..FRAME_HASH] != bytes[hashed..]
         {
-            return Err(Malformed::Other(
-                "the hash or length of a frame header is wrong",
-            ));
+            return Err(Malformed::Other("the hash or length of a frame header is wrong"));
         }
         let stored_len = limited(cursor.u32()?, "the payload of a frame", FRAME_STORED_MAX)?;
         let raw_len = limited(cursor.u32()?, "the content of a frame", FRAME_RAW_MAX)?;
@@ -286,14 +271,9 @@ impl FrameHeader {
         let codec = Codec::from_code(cursor.u8()?)?;
         let (cipher, depth) = (cursor.u8()?, cursor.u8()?);
         if cipher != 0 {
-            return Err(Malformed::Other(
-                "a frame has a cipher that this program doesn't know",
-            ));
+            return Err(Malformed::Other("a frame has a cipher that this program doesn't know"));
         }
-        let depth_limit = Malformed::OverLimit {
-            what: "the depth of a frame",
-            limit: 2,
-        };
+        let depth_limit = Malformed::OverLimit { what: "the depth of a frame", limit: 2 };
         if depth > DEPTH_MAX {
             return Err(depth_limit);
         }
@@ -310,16 +290,7 @@ impl FrameHeader {
         if cursor.rest().len() != FRAME_HASH {
             return Err(Malformed::Other("a frame header has bytes too many"));
         }
-        Ok(Self {
-            kind,
-            codec,
-            depth,
-            stored_len,
-            raw_len,
-            payload,
-            bases,
-            lengths,
-        })
+        Ok(Self { kind, codec, depth, stored_len, raw_len, payload, bases, lengths })
     }
 
     /// The length of the header that begins with these bytes (12 or more), if
@@ -341,23 +312,16 @@ fn decode_bases(cursor: &mut Cursor<'_>) -> Result<Vec<BaseRun>, Malformed> {
     let count = cursor.count("the base runs of a frame", BASE_RUNS_MAX)?;
     let mut runs = Vec::new();
     for _ in 0..count {
-        let directory = match cursor.count("a base directory", BASE_DIRECTORIES_MAX)? {
-            0 => None,
-            number => Some(
-                *directories
-                    .get(in_memory(number) - 1)
-                    .ok_or(Malformed::Other(
-                        "a frame names a base directory that it doesn't list",
-                    ))?,
-            ),
-        };
+        let directory =
+            match cursor.count("a base directory", BASE_DIRECTORIES_MAX)? {
+                0 => None,
+                number => Some(*directories.get(in_memory(number) - 1).ok_or(Malformed::Other(
+                    "a frame names a base directory that it doesn't list",
+                ))?),
+            };
         let first = cursor.count("a position", u32::MAX)?;
         let count = cursor.count("a count of chunks", u32::MAX)?;
-        runs.push(BaseRun {
-            directory,
-            first,
-            count,
-        });
+        runs.push(BaseRun { directory, first, count });
     }
     Ok(runs)
 }
@@ -391,10 +355,7 @@ impl Directory {
         let (lengths, _) = lengths.as_chunks::<4>();
         let (ids, _) = ids.as_chunks::<32>();
         Ok(Self {
-            lengths: lengths
-                .iter()
-                .map(|bytes| u32::from_le_bytes(*bytes))
-                .collect(),
+            lengths: lengths.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect(),
             ids: ids.iter().map(|bytes| Id::from_bytes(*bytes)).collect(),
         })
     }
@@ -428,13 +389,7 @@ pub fn encode_table(frames: &[FrameEntry]) -> Vec<u8> {
     let mut out = table_head(*TABLE_MAGIC, frames.len());
     for frame in frames {
         out.extend_from_slice(&frame.offset.to_le_bytes());
-        for value in [
-            frame.header_len,
-            frame.stored_len,
-            frame.raw_len,
-            frame.first,
-            frame.count,
-        ] {
+        for value in [frame.header_len, frame.stored_len, frame.raw_len, frame.first, frame.count] {
             out.extend_from_slice(&value.to_le_bytes());
         }
         out.extend_from_slice(&[frame.kind.code(), frame.codec.code(), 0, frame.depth]);
@@ -459,13 +414,9 @@ pub fn decode_table(bytes: &[u8]) -> Result<Vec<FrameEntry>, Malformed> {
             codec: Codec::from_code(cursor.u8()?)?,
             depth: cursor.u16()?.to_le_bytes()[1],
         };
-        let expected = frames
-            .last()
-            .map_or(0, |before| before.first + before.count);
+        let expected = frames.last().map_or(0, |before| before.first + before.count);
         if frame.first != expected || frame.count == 0 {
-            return Err(Malformed::Other(
-                "the frames of a pack don't follow each other",
-            ));
+            return Err(Malformed::Other("the frames of a pack don't follow each other"));
         }
         frames.push(frame);
     }
@@ -520,9 +471,7 @@ impl Footer {
             .and_then(|end| end.checked_add(footer.table_len.into()))
             .and_then(|end| end.checked_add(FOOTER as u64));
         if end != Some(pack_len) {
-            return Err(Malformed::Other(
-                "the pack has another length than its footer says",
-            ));
+            return Err(Malformed::Other("the pack has another length than its footer says"));
         }
         Ok(footer)
     }
@@ -538,29 +487,18 @@ fn table_head(magic: [u8; 8], count: usize) -> Vec<u8> {
 fn split_table(bytes: &[u8], magic: [u8; 8], row: usize) -> Result<(usize, &[u8]), Malformed> {
     let mut cursor = Cursor::new(bytes);
     if cursor.array()? != magic {
-        return Err(Malformed::Other(
-            "a table of a pack doesn't begin as it should",
-        ));
+        return Err(Malformed::Other("a table of a pack doesn't begin as it should"));
     }
     let (count, _) = (cursor.u32()?, cursor.u32()?);
     let rows = bytes.len() - TABLE_HEAD;
     if in_memory(count).checked_mul(row) != Some(rows) {
-        return Err(Malformed::Other(
-            "a table of a pack has another length than it says",
-        ));
+        return Err(Malformed::Other("a table of a pack has another length than it says"));
     }
     Ok((in_memory(count), cursor.rest()))
 }
 
 fn limited(value: u32, what: &'static str, limit: u32) -> Result<u32, Malformed> {
-    if value <= limit {
-        Ok(value)
-    } else {
-        Err(Malformed::OverLimit {
-            what,
-            limit: limit.into(),
-        })
-    }
+    if value <= limit { Ok(value) } else { Err(Malformed::OverLimit { what, limit: limit.into() }) }
 }
 
 /// A length in memory as the format's `u32`; lengths here are bounded far

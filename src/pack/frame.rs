@@ -118,22 +118,14 @@ pub fn encode(
         depth: header.depth,
     };
     bytes.extend_from_slice(payload);
-    Ok(EncodedFrame {
-        bytes,
-        entry,
-        lengths: header.lengths,
-        ids: frame.ids,
-    })
+    Ok(EncodedFrame { bytes, entry, lengths: header.lengths, ids: frame.ids })
 }
 
 /// Decodes the payload of a frame. `prefix` is what its bases are.
 pub fn decode(header: &FrameHeader, payload: &[u8], prefix: &[u8]) -> Result<Vec<u8>, FrameError> {
     let found = Id::of(payload);
     if found != header.payload {
-        return Err(FrameError::Payload {
-            expected: header.payload,
-            found,
-        });
+        return Err(FrameError::Payload { expected: header.payload, found });
     }
     let length = header.raw_len as usize;
     match header.codec {

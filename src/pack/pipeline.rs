@@ -112,38 +112,18 @@ impl Pipeline {
             })
             .collect();
         let packer = thread::spawn(move || {
-            Packer {
-                fs,
-                places,
-                open: BTreeMap::new(),
-                files: 0,
-                events: event_sender,
-            }
-            .run(&step_queue)
+            Packer { fs, places, open: BTreeMap::new(), files: 0, events: event_sender }
+                .run(&step_queue)
         });
         let input = Some(Input { jobs, steps });
-        Self {
-            input,
-            events,
-            placed: Vec::new(),
-            next: 0,
-            workers,
-            packer: Some(packer),
-        }
+        Self { input, events, placed: Vec::new(), next: 0, workers, packer: Some(packer) }
     }
 
     /// Adds a frame. Waits while the queue is full.
     pub fn push(&mut self, kind: FrameKind, frame: RawFrame) -> Result<(), PipelineError> {
-        let job = Job {
-            number: self.next,
-            kind,
-            frame,
-        };
+        let job = Job { number: self.next, kind, frame };
         self.next += 1;
-        let sent = self
-            .input
-            .as_ref()
-            .is_some_and(|input| input.jobs.send(job).is_ok());
+        let sent = self.input.as_ref().is_some_and(|input| input.jobs.send(job).is_ok());
         if sent { Ok(()) } else { Err(self.failure()) }
     }
 
@@ -161,11 +141,7 @@ impl Pipeline {
     pub fn close(&mut self, kind: PackKind) -> Result<(), PipelineError> {
         let step = (self.next, Step::Close(kind));
         self.next += 1;
-        if self
-            .input
-            .as_ref()
-            .is_none_or(|input| input.steps.send(step).is_err())
-        {
+        if self.input.as_ref().is_none_or(|input| input.steps.send(step).is_err()) {
             return Err(self.failure());
         }
         loop {
@@ -187,12 +163,7 @@ impl Pipeline {
 
     fn join(&mut self) -> Result<(), PipelineError> {
         self.input = None;
-        let died = self
-            .workers
-            .drain(..)
-            .filter_map(|worker| worker.join().err())
-            .count()
-            > 0;
+        let died = self.workers.drain(..).filter_map(|worker| worker.join().err()).count() > 0;
         match self.packer.take().map(JoinHandle::join) {
             Some(Ok(result)) => result,
             Some(Err(_)) => Err(PipelineError::Died),

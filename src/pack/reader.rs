@@ -82,30 +82,19 @@ impl PackReader {
     /// Opens a pack and reads its tables.
     pub fn open(fs: &dyn Fs, path: &Path) -> Result<Self, PackError> {
         let file = fs.open(path)?;
-        let damaged = |source| PackError::Tables {
-            path: path.to_owned(),
-            source,
-        };
+        let damaged = |source| PackError::Tables { path: path.to_owned(), source };
         let length = file.len()?;
         let mut head = vec![0; usize::try_from(length.min(24 + 4096)).unwrap_or_default()];
         file.read_exact_at(&mut head, 0)?;
-        let (kind, _) = check_pack_header(&head).map_err(|source| PackError::Header {
-            path: path.to_owned(),
-            source,
-        })?;
+        let (kind, _) = check_pack_header(&head)
+            .map_err(|source| PackError::Header { path: path.to_owned(), source })?;
         let mut footer = [0; FOOTER];
-        let at = length
-            .checked_sub(FOOTER as u64)
-            .ok_or(Malformed::TooShort)
-            .map_err(damaged)?;
+        let at = length.checked_sub(FOOTER as u64).ok_or(Malformed::TooShort).map_err(damaged)?;
         file.read_exact_at(&mut footer, at)?;
         let footer = Footer::decode(&footer, length).map_err(damaged)?;
         if footer.directory_len > TABLE_MAX || footer.table_len > TABLE_MAX {
             let limit = TABLE_MAX.into();
-            return Err(damaged(Malformed::OverLimit {
-                what: "a table of a pack",
-                limit,
-            }));
+            return Err(damaged(Malformed::OverLimit { what: "a table of a pack", limit }));
         }
         let mut directory = vec![0; in_memory(footer.directory_len)];
         file.read_exact_at(&mut directory, footer.directory_offset)?;
@@ -117,25 +106,13 @@ impl PackReader {
         }
         let directory = Directory::decode(&directory).map_err(damaged)?;
         let frames = decode_table(&table).map_err(damaged)?;
-        let covered = frames
-            .last()
-            .map_or(0, |last| in_memory(last.first) + in_memory(last.count));
+        let covered = frames.last().map_or(0, |last| in_memory(last.first) + in_memory(last.count));
         if covered != directory.ids.len() {
-            return Err(damaged(Malformed::Other(
-                "the frames don't cover the directory",
-            )));
+            return Err(damaged(Malformed::Other("the frames don't cover the directory")));
         }
         let path = path.to_owned();
         let (size, directory_id) = (length, footer.directory);
-        Ok(Self {
-            file,
-            path,
-            kind,
-            size,
-            directory_id,
-            directory,
-            frames,
-        })
+        Ok(Self { file, path, kind, size, directory_id, directory, frames })
     }
 
     /// What it holds.
@@ -180,27 +157,17 @@ impl PackReader {
     ) -> Result<Vec<u8>, E> {
         let entry = self.frames[number];
         let offset = entry.offset;
-        let damaged = |source| PackError::Frame {
-            path: self.path.clone(),
-            offset,
-            source,
-        };
+        let damaged = |source| PackError::Frame { path: self.path.clone(), offset, source };
         let length = in_memory(entry.header_len) + in_memory(entry.stored_len);
         let mut bytes = vec![0; length];
-        self.file
-            .read_exact_at(&mut bytes, offset)
-            .map_err(PackError::from)?;
+        self.file.read_exact_at(&mut bytes, offset).map_err(PackError::from)?;
         let (header, payload) = bytes.split_at(in_memory(entry.header_len));
         let header = FrameHeader::decode(header).map_err(|error| damaged(error.into()))?;
         if header.stored_len != entry.stored_len || header.raw_len != entry.raw_len {
             let error = Malformed::Other("header and frame table disagree");
             return Err(damaged(error.into()).into());
         }
-        let prefix = if header.bases.is_empty() {
-            Vec::new()
-        } else {
-            prefix(&header)?
-        };
+        let prefix = if header.bases.is_empty() { Vec::new() } else { prefix(&header)? };
         let raw = frame::decode(&header, payload, &prefix).map_err(damaged)?;
         self.check_chunks(&entry, &raw)?;
         Ok(raw)
@@ -216,12 +183,7 @@ impl PackReader {
             let (expected, found) = (self.directory.ids[at], Id::of(chunk));
             if found != expected {
                 let (path, offset) = (self.path.clone(), entry.offset);
-                return Err(PackError::Chunk {
-                    path,
-                    offset,
-                    expected,
-                    found,
-                });
+                return Err(PackError::Chunk { path, offset, expected, found });
             }
         }
         Ok(())

@@ -19,17 +19,12 @@ use crate::varint::{Malformed, len64};
 impl Store {
     /// The recipe of a blob.
     pub fn recipe(&self, digest: Digest) -> Result<Recipe> {
-        let row = self
-            .catalog
-            .blob(digest)?
-            .ok_or(StoreError::NoBlob { digest })?;
+        let row = self.catalog.blob(digest)?.ok_or(StoreError::NoBlob { digest })?;
         let chunk = self.chunk_at(row.recipe, 0)?;
         let damaged = |source| StoreError::Recipe { digest, source };
         let recipe = Recipe::decode(chunk.as_slice()).map_err(damaged)?;
         if recipe.digest != digest {
-            return Err(damaged(Malformed::Other(
-                "it is the recipe of another blob",
-            )));
+            return Err(damaged(Malformed::Other("it is the recipe of another blob")));
         }
         Ok(recipe)
     }
@@ -52,26 +47,40 @@ impl Store {
         }
         let found = writer.hasher.finish();
         if found != digest {
-            return Err(StoreError::WrongBlob {
-                expected: digest,
-                found,
-            });
+            return Err(StoreError::WrongBlob { expected: digest, found });
         }
         Ok(recipe.size)
     }
 
+    /// A blob's share of the bytes in packs: its recipe, sections and chunks, each
+    /// by its part of its frame. What it has in common with others counts fully.
+    pub fn stored_bytes(&self, digest: Digest) -> Result<u64> {
+        let row = self.catalog.blob(digest)?.ok_or(StoreError::NoBlob { digest })?;
+        let recipe = self.recipe(digest)?;
+        let mut bytes = self.stored_share(row.recipe, 1)?;
+        let (Body::Chunks(names) | Body::Tar(names)) = &recipe.body else { return Ok(bytes) };
+        let damaged = |source| StoreError::Recipe { digest, source };
+        for id in &names.sections {
+            let (place, _) = self.find_chunk(*id)?.ok_or(StoreError::NoChunk { id: *id })?;
+            bytes += self.stored_share(place, 1)?;
+            let chunk = self.chunk_at(place, 0)?;
+            let mut section = Section::parse(chunk.as_slice()).map_err(damaged)?;
+            while let Some((first, count)) = section.next_run().map_err(damaged)? {
+                for run in names.resolve(first, count).map_err(damaged)? {
+                    let pack = self.pack_of_directory(run.directory)?;
+                    let place = Place { pack, position: run.first };
+                    bytes += self.stored_share(place, run.count)?;
+                }
+            }
+        }
+        Ok(bytes)
+    }
+
     /// A blob of at most `limit` bytes, in memory.
     pub fn read_blob(&self, digest: Digest, limit: u64) -> Result<Vec<u8>> {
-        let row = self
-            .catalog
-            .blob(digest)?
-            .ok_or(StoreError::NoBlob { digest })?;
+        let row = self.catalog.blob(digest)?.ok_or(StoreError::NoBlob { digest })?;
         if row.size > limit {
-            return Err(StoreError::TooLarge {
-                digest,
-                size: row.size,
-                limit,
-            });
+            return Err(StoreError::TooLarge { digest, size: row.size, limit });
         }
         let mut bytes = Vec::new();
         self.write_blob(digest, &mut bytes)?;
@@ -128,20 +137,14 @@ impl BlobWriter<'_> {
 
     fn chunks(&mut self, names: &Names, size: u64, out: &mut dyn Write) -> Result<()> {
         let digest = self.digest;
-        let mut named = Named {
-            writer: self,
-            names,
-        };
+        let mut named = Named { writer: self, names };
         named.content(size, out).map_err(|error| error.of(digest))
     }
 
     fn tar(&mut self, names: &Names, size: u64, out: &mut dyn Write) -> Result<()> {
         let (digest, damaged) = (self.digest, self.damaged());
         let mut rebuilder = Rebuilder::new(size);
-        let mut named = Named {
-            writer: self,
-            names,
-        };
+        let mut named = Named { writer: self, names };
         for _ in &names.sections {
             if named.writer.content.sections.is_empty() {
                 named.load_section()?;
@@ -150,13 +153,9 @@ impl BlobWriter<'_> {
                 break;
             };
             let mut section = Section::parse(chunk.as_slice()).map_err(&damaged)?;
-            rebuilder
-                .section(&mut section, &mut named, out)
-                .map_err(|error| error.of(digest))?;
+            rebuilder.section(&mut section, &mut named, out).map_err(|error| error.of(digest))?;
         }
-        rebuilder
-            .finish(&mut named, out)
-            .map_err(|error| error.of(digest))
+        rebuilder.finish(&mut named, out).map_err(|error| error.of(digest))
     }
 }
 
@@ -172,10 +171,7 @@ impl Named<'_, '_> {
         while let Some((first, count)) = section.next_run().map_err(&damaged)? {
             for run in self.names.resolve(first, count).map_err(&damaged)? {
                 let pack = self.writer.pack_of(run.directory)?;
-                let place = Place {
-                    pack,
-                    position: run.first,
-                };
+                let place = Place { pack, position: run.first };
                 self.writer.content.runs.push_back((place, run.count));
             }
         }

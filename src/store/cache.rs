@@ -21,12 +21,7 @@ struct Entry<V> {
 
 impl<K: Copy + Eq + Hash, V: Clone> Cache<K, V> {
     pub(super) fn new(limit: usize) -> Self {
-        Self {
-            entries: HashMap::new(),
-            limit,
-            weight: 0,
-            clock: 0,
-        }
+        Self { entries: HashMap::new(), limit, weight: 0, clock: 0 }
     }
 
     pub(super) fn get(&mut self, key: K) -> Option<V> {
@@ -39,11 +34,7 @@ impl<K: Copy + Eq + Hash, V: Clone> Cache<K, V> {
     pub(super) fn insert(&mut self, key: K, value: V, weight: usize) {
         self.clock += 1;
         self.weight += weight;
-        let entry = Entry {
-            value,
-            weight,
-            used: self.clock,
-        };
+        let entry = Entry { value, weight, used: self.clock };
         if let Some(before) = self.entries.insert(key, entry) {
             self.weight -= before.weight;
         }
@@ -70,14 +61,8 @@ mod tests {
         cache.insert(2, 'b', 4);
         assert_eq!(cache.get(1), Some('a'));
         cache.insert(3, 'c', 4);
-        assert_eq!(
-            (cache.get(1), cache.get(2), cache.get(3)),
-            (Some('a'), None, Some('c'))
-        );
+        assert_eq!((cache.get(1), cache.get(2), cache.get(3)), (Some('a'), None, Some('c')));
         cache.insert(4, 'd', 40);
-        assert_eq!(
-            (cache.get(1), cache.get(3), cache.get(4)),
-            (None, None, Some('d'))
-        );
+        assert_eq!((cache.get(1), cache.get(3), cache.get(4)), (None, None, Some('d')));
     }
 }

@@ -90,10 +90,7 @@ impl Store {
         for id in records {
             self.replay(*id)?;
         }
-        self.notices.push(Notice::CatalogRebuilt {
-            reason,
-            records: records.len(),
-        });
+        self.notices.push(Notice::CatalogRebuilt { reason, records: records.len() });
         Ok(())
     }
 
@@ -117,11 +114,7 @@ impl Store {
         let mut ids = HashSet::new();
         for part in self.fs.list(folder)?.iter().filter(|name| name.len() == 2) {
             let names = self.fs.list(&folder.join(part))?;
-            ids.extend(
-                names
-                    .iter()
-                    .filter_map(|name| layout::id_in(name, extension)),
-            );
+            ids.extend(names.iter().filter_map(|name| layout::id_in(name, extension)));
         }
         Ok(ids)
     }
@@ -150,8 +143,7 @@ impl Store {
             for pack in &record.packs {
                 self.catalog.mark_recorded(*pack)?;
             }
-            self.catalog
-                .add_record((id, record.saved_at, record.sequence), &revisions)?;
+            self.catalog.add_record((id, record.saved_at, record.sequence), &revisions)?;
             Ok(())
         })
     }
@@ -180,8 +172,7 @@ impl Store {
         let size = pack.size();
         let directory = (pack.directory_id(), pack.directory().ids.as_slice());
         self.catalog.atomically(|| {
-            self.catalog
-                .add_pack((id, pack.kind().code(), size), directory, &blobs)?;
+            self.catalog.add_pack((id, pack.kind().code(), size), directory, &blobs)?;
             Ok(())
         })
     }
@@ -234,10 +225,7 @@ fn rows(
     };
     let references = revision.references.iter().filter_map(|reference| {
         let (repository, tag) = reference.rsplit_once(':')?;
-        Some(ReferenceRow {
-            repository: repository.to_owned(),
-            tag: tag.to_owned(),
-        })
+        Some(ReferenceRow { repository: repository.to_owned(), tag: tag.to_owned() })
     });
     (row, references.collect())
 }

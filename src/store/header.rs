@@ -65,10 +65,7 @@ impl Features {
     fn check(names: &[String], thing: &str) -> Result<()> {
         names.first().map_or(Ok(()), |name| {
             let need = format!("feature `{name}`");
-            Err(StoreError::Unsupported {
-                thing: thing.to_owned(),
-                need,
-            })
+            Err(StoreError::Unsupported { thing: thing.to_owned(), need })
         })
     }
 }
@@ -109,12 +106,8 @@ impl StoreHeader {
             path: path.to_owned(),
             source,
         })?;
-        let unsupported = |need: String| {
-            Err(StoreError::Unsupported {
-                thing: "the store".to_owned(),
-                need,
-            })
-        };
+        let unsupported =
+            |need: String| Err(StoreError::Unsupported { thing: "the store".to_owned(), need });
         if header.format != FORMAT {
             return unsupported(format!("format {}", header.format));
         }
@@ -130,10 +123,7 @@ impl StoreHeader {
         self.features.check_write("the store")?;
         if self.chunking != our_chunking() {
             let need = format!("chunking `{}`", self.chunking.algorithm);
-            return Err(StoreError::Unsupported {
-                thing: "the store".to_owned(),
-                need,
-            });
+            return Err(StoreError::Unsupported { thing: "the store".to_owned(), need });
         }
         Ok(())
     }

@@ -41,11 +41,7 @@ struct Parts {
 
 impl<'w, 's> LayerWriter<'w, 's> {
     pub(super) fn new(session: &'w mut WriteSession<'s>) -> Self {
-        Self {
-            session,
-            cutter: Cutter::default(),
-            parts: Parts::default(),
-        }
+        Self { session, cutter: Cutter::default(), parts: Parts::default() }
     }
 
     /// Ends the blob: what its sections name.
@@ -54,18 +50,9 @@ impl<'w, 's> LayerWriter<'w, 's> {
         let parts = self.parts;
         let mut packs: Vec<(Id, u64)> = parts.packs.into_iter().collect();
         packs.sort_unstable_by_key(|(_, order)| *order);
-        let packs = packs
-            .into_iter()
-            .map(|(pack, order)| ((order + 1) * DIRECTORY_RANGE, pack))
-            .collect();
-        Ok((
-            Named {
-                own: parts.own,
-                packs,
-                sections: parts.sections,
-            },
-            parts.added,
-        ))
+        let packs =
+            packs.into_iter().map(|(pack, order)| ((order + 1) * DIRECTORY_RANGE, pack)).collect();
+        Ok((Named { own: parts.own, packs, sections: parts.sections }, parts.added))
     }
 
     fn close_section(&mut self) -> Result<()> {
@@ -74,9 +61,7 @@ impl<'w, 's> LayerWriter<'w, 's> {
         }
         if !self.parts.framing.is_empty() {
             let section = self.parts.framing.take();
-            self.parts
-                .sections
-                .push(self.session.put_section(&section)?);
+            self.parts.sections.push(self.session.put_section(&section)?);
         }
         Ok(())
     }
@@ -127,8 +112,7 @@ impl Sink for LayerWriter<'_, '_> {
 
     fn content(&mut self, bytes: &[u8]) -> Result<()> {
         let (session, parts) = (&mut *self.session, &mut self.parts);
-        self.cutter
-            .push(bytes, |chunk| parts.chunk(session, chunk))?;
+        self.cutter.push(bytes, |chunk| parts.chunk(session, chunk))?;
         // One file of many runs may fill a section.
         if self.parts.framing.is_full() {
             self.close_section()?;

@@ -15,9 +15,7 @@ pub(super) struct Layout {
 
 impl Layout {
     pub(super) fn new(root: &Path) -> Self {
-        Self {
-            root: root.to_owned(),
-        }
+        Self { root: root.to_owned() }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -64,8 +62,5 @@ fn fan_out(folder: &Path, id: Id, extension: &str) -> PathBuf {
 
 /// The id in a file name of this extension, if it is one of ours.
 pub(super) fn id_in(name: &str, extension: &str) -> Option<Id> {
-    name.strip_suffix(extension)?
-        .strip_suffix('.')?
-        .parse()
-        .ok()
+    name.strip_suffix(extension)?.strip_suffix('.')?.parse().ok()
 }

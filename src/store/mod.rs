@@ -87,20 +87,13 @@ impl Store {
     pub fn create(fs: &dyn Fs, root: &Path, program: &str) -> Result<StoreHeader> {
         let layout = Layout::new(root);
         if fs.exists(&layout.header()) {
-            return Err(StoreError::AlreadyExists {
-                root: root.to_owned(),
-            });
+            return Err(StoreError::AlreadyExists { root: root.to_owned() });
         }
         // A save that was killed while it made the store leaves nothing else.
         let strangers = fs.exists(root)
-            && fs
-                .list(root)?
-                .iter()
-                .any(|name| !layout::FOLDERS.contains(&name.as_str()));
+            && fs.list(root)?.iter().any(|name| !layout::FOLDERS.contains(&name.as_str()));
         if strangers {
-            return Err(StoreError::NotEmpty {
-                root: root.to_owned(),
-            });
+            return Err(StoreError::NotEmpty { root: root.to_owned() });
         }
         for folder in layout.folders() {
             fs::create_dir_all(fs, &folder)?;
@@ -119,20 +112,12 @@ impl Store {
     pub fn open(fs: Arc<dyn Fs>, root: &Path, options: &OpenOptions) -> Result<Self> {
         let layout = Layout::new(root);
         if !fs.exists(&layout.header()) {
-            return Err(StoreError::Missing {
-                root: root.to_owned(),
-            });
+            return Err(StoreError::Missing { root: root.to_owned() });
         }
         let header = StoreHeader::read(&*fs, &layout.header())?;
         let (catalog, found) = catalog_sync::open(&layout, &header.store, options)?;
-        let mut store = Self {
-            fs,
-            layout,
-            header,
-            catalog,
-            packs: PackCache::default(),
-            notices: Vec::new(),
-        };
+        let mut store =
+            Self { fs, layout, header, catalog, packs: PackCache::default(), notices: Vec::new() };
         store.bring_up_to_date(found)?;
         Ok(store)
     }
@@ -170,8 +155,6 @@ impl Store {
 
     /// A pack, open.
     fn pack(&self, id: Id) -> Result<Arc<PackReader>> {
-        self.packs.get(id, || {
-            Ok(PackReader::open(&*self.fs, &self.layout.pack(id))?)
-        })
+        self.packs.get(id, || Ok(PackReader::open(&*self.fs, &self.layout.pack(id))?))
     }
 }

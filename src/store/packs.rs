@@ -53,9 +53,7 @@ impl PackCache {
         }
         let pack = Arc::new(open()?);
         let weight = (pack.directory().ids.len() * 40).max(PACK_WEIGHT_MIN);
-        self.packs
-            .borrow_mut()
-            .insert(id, Arc::clone(&pack), weight);
+        self.packs.borrow_mut().insert(id, Arc::clone(&pack), weight);
         Ok(pack)
     }
 }
@@ -102,13 +100,27 @@ impl Store {
         let pack = self.pack(place.pack)?;
         let number = pack
             .frame_of(place.position)
-            .ok_or(StoreError::Inconsistent(
-                "a chunk that its pack doesn't hold",
-            ))?;
+            .ok_or(StoreError::Inconsistent("a chunk that its pack doesn't hold"))?;
         let frame = self.frame(&pack, place.pack, number, depth)?;
         let at = in_memory(place.position - pack.frames()[number].first);
         let (start, end) = (in_memory(frame.starts[at]), in_memory(frame.starts[at + 1]));
         Ok(ChunkBytes { frame, start, end })
+    }
+
+    /// The share of the bytes in packs that `count` chunks from a place on have.
+    pub(super) fn stored_share(&self, place: Place, count: u32) -> Result<u64> {
+        let pack = self.pack(place.pack)?;
+        let mut bytes = 0;
+        for position in place.position..place.position.saturating_add(count) {
+            let number = pack
+                .frame_of(position)
+                .ok_or(StoreError::Inconsistent("a chunk that its pack doesn't hold"))?;
+            let frame = pack.frames()[number];
+            let length = u64::from(pack.directory().lengths[in_memory(position)]);
+            let stored = u64::from(frame.stored_len) + u64::from(frame.header_len);
+            bytes += length * stored / u64::from(frame.raw_len.max(1));
+        }
+        Ok(bytes)
     }
 
     fn frame(
@@ -132,10 +144,7 @@ impl Store {
         }));
         let weight = raw.len() + 4 * starts.len();
         let frame = Arc::new(Frame { raw, starts });
-        self.packs
-            .frames
-            .borrow_mut()
-            .insert(key, Arc::clone(&frame), weight);
+        self.packs.frames.borrow_mut().insert(key, Arc::clone(&frame), weight);
         Ok(frame)
     }
 

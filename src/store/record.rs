@@ -99,9 +99,7 @@ pub struct Platform {
 impl std::fmt::Display for Platform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.os, self.architecture)?;
-        self.variant
-            .as_ref()
-            .map_or(Ok(()), |variant| write!(f, "/{variant}"))
+        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
     }
 }
 
@@ -143,17 +141,9 @@ impl SaveRecord {
         let bytes = fs::read(fs, path, SIZE_MAX)?;
         let found = Id::of(&bytes);
         if found != id {
-            return Err(StoreError::RecordHash {
-                path: path.to_owned(),
-                expected: id,
-                found,
-            });
+            return Err(StoreError::RecordHash { path: path.to_owned(), expected: id, found });
         }
-        let json = |source| StoreError::Json {
-            what: "record",
-            path: path.to_owned(),
-            source,
-        };
+        let json = |source| StoreError::Json { what: "record", path: path.to_owned(), source };
         let thing = format!("record `{}`", id.short());
         let head: Head = serde_json::from_slice(&bytes).map_err(json)?;
         let need = match (head.format, head.kind.as_str()) {

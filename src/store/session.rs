@@ -6,7 +6,7 @@
 //! names are durable. Dropping a session leaves at most whole packs without a
 //! record, which later sessions use. Deliberately doesn't know what blobs mean.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::Read;
 use std::sync::Arc;
 
@@ -36,6 +36,8 @@ pub struct Stored {
     pub size: u64,
     /// Bytes of it, before compression, that the store did not have.
     pub new: u64,
+    /// Whether the blob as a whole was there.
+    pub known: bool,
 }
 
 /// Where a chunk that was put is.
@@ -130,11 +132,7 @@ impl<'s> WriteSession<'s> {
     pub fn put_bytes(&mut self, bytes: &[u8]) -> Result<Stored> {
         let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
         if self.blob(digest)?.is_some() {
-            return Ok(Stored {
-                digest,
-                size,
-                new: 0,
-            });
+            return Ok(Stored { digest, size, new: 0, known: true });
         }
         let (pending, new) = if bytes.len() <= INLINE_MAX {
             (Pending::Bytes(bytes.to_vec()), size)
@@ -148,7 +146,7 @@ impl<'s> WriteSession<'s> {
         };
         self.blobs.insert(digest, size);
         self.pending.push((digest, size, pending));
-        Ok(Stored { digest, size, new })
+        Ok(Stored { digest, size, new, known: false })
     }
 
     /// Puts a layer, reading it to its end. What it hashes to is for the caller
@@ -173,21 +171,25 @@ impl<'s> WriteSession<'s> {
         splitter.finish(&mut writer)?;
         let (named, new) = writer.finish()?;
         let digest = hasher.finish();
-        if self.blob(digest)?.is_none() {
+        let known = self.blob(digest)?.is_some();
+        if !known {
             self.blobs.insert(digest, size);
             self.pending.push((digest, size, Pending::Tar(named)));
         }
-        Ok(Stored { digest, size, new })
+        Ok(Stored { digest, size, new, known })
+    }
+
+    /// Forgets blobs that were put and that nothing needs after all.
+    pub fn keep_only(&mut self, digests: &HashSet<Digest>) {
+        self.blobs.retain(|digest, _| digests.contains(digest));
+        self.pending.retain(|(digest, _, _)| digests.contains(digest));
     }
 
     /// Puts a chunk of content, unless it is there.
     pub(super) fn put_chunk(&mut self, bytes: &[u8]) -> Result<ChunkPlace> {
         let id = Id::of(bytes);
         if let Some(ordinal) = self.waiting.get(&id) {
-            return Ok(ChunkPlace::Own {
-                ordinal: *ordinal,
-                new: false,
-            });
+            return Ok(ChunkPlace::Own { ordinal: *ordinal, new: false });
         }
         if let Some((place, recorded)) = self.store.find_chunk(id)? {
             self.refer(place, recorded);
@@ -252,10 +254,8 @@ impl<'s> WriteSession<'s> {
             self.packs_bytes += pack.size;
             if kind == PackKind::Data {
                 let count = len32(pack.directory.ids.len());
-                let first = self
-                    .spans
-                    .last()
-                    .map_or(0, |(first, count, _)| first + u64::from(*count));
+                let first =
+                    self.spans.last().map_or(0, |(first, count, _)| first + u64::from(*count));
                 self.spans.push((first, count, pack.directory_id));
                 for id in &pack.directory.ids {
                     self.waiting.remove(id);
@@ -291,12 +291,7 @@ impl<'s> WriteSession<'s> {
             }
             _ => now,
         };
-        record.packs = self
-            .packs
-            .iter()
-            .copied()
-            .chain(self.adopted.iter().copied())
-            .collect();
+        record.packs = self.packs.iter().copied().chain(self.adopted.iter().copied()).collect();
         share(&mut record, self.packs_bytes);
         let id = self.write_record(&record)?;
         self.store.apply(id, &record)?;
@@ -326,8 +321,7 @@ impl<'s> WriteSession<'s> {
             };
             let chunk = Recipe { digest, size, body }.encode();
             if !frame.has_room(chunk.len()) {
-                self.pipeline
-                    .push(FrameKind::Recipes, std::mem::take(&mut frame))?;
+                self.pipeline.push(FrameKind::Recipes, std::mem::take(&mut frame))?;
             }
             frame.push(Id::of(&chunk), &chunk);
         }
@@ -339,10 +333,7 @@ impl<'s> WriteSession<'s> {
 
     /// Says what virtual numbers mean, now that all data packs are closed.
     fn names(&self, named: Named) -> Result<Names> {
-        let mut names = Names {
-            sections: named.sections,
-            ..Names::default()
-        };
+        let mut names = Names { sections: named.sections, ..Names::default() };
         let (low, high) = named.own.unwrap_or((0, 0));
         for (first, count, directory) in &self.spans {
             let end = first + u64::from(*count);
@@ -360,26 +351,17 @@ impl<'s> WriteSession<'s> {
             let pack = self.store.pack(pack)?;
             let directory = add_directory(&mut names, pack.directory_id());
             let count = len32(pack.directory().ids.len());
-            names.spans.push(Span {
-                virtual_first,
-                directory,
-                first: 0,
-                count,
-            });
+            names.spans.push(Span { virtual_first, directory, first: 0, count });
         }
         Ok(names)
     }
 }
 
 fn add_directory(names: &mut Names, id: Id) -> u32 {
-    let at = names
-        .directories
-        .iter()
-        .position(|known| *known == id)
-        .unwrap_or_else(|| {
-            names.directories.push(id);
-            names.directories.len() - 1
-        });
+    let at = names.directories.iter().position(|known| *known == id).unwrap_or_else(|| {
+        names.directories.push(id);
+        names.directories.len() - 1
+    });
     len32(at)
 }
 
@@ -387,11 +369,7 @@ fn add_directory(names: &mut Names, id: Id) -> u32 {
 /// new for each (which `added` holds on the way in); the record itself included.
 fn share(record: &mut SaveRecord, packs_bytes: u64) {
     let total = packs_bytes + record.encode().len() as u64;
-    let new: u128 = record
-        .revisions
-        .iter()
-        .map(|revision| u128::from(revision.added))
-        .sum();
+    let new: u128 = record.revisions.iter().map(|revision| u128::from(revision.added)).sum();
     let count = record.revisions.len() as u128;
     let mut left = total;
     for revision in &mut record.revisions {
@@ -402,11 +380,7 @@ fn share(record: &mut SaveRecord, packs_bytes: u64) {
         revision.added = u64::try_from(share).unwrap_or(total);
         left -= revision.added;
     }
-    if let Some(last) = record
-        .revisions
-        .iter_mut()
-        .max_by_key(|revision| revision.added)
-    {
+    if let Some(last) = record.revisions.iter_mut().max_by_key(|revision| revision.added) {
         last.added += left;
     }
 }

@@ -30,11 +30,7 @@ impl Workspace {
             let path = layout.tmp().join(fs::random_name(8)?);
             fs.create_dir(&path)?;
             if let Some(lock) = lock(&**fs, &path)? {
-                return Ok(Self {
-                    fs: Arc::clone(fs),
-                    path,
-                    _lock: lock,
-                });
+                return Ok(Self { fs: Arc::clone(fs), path, _lock: lock });
             }
         }
     }
@@ -55,9 +51,7 @@ impl Drop for Workspace {
 fn lock(fs: &dyn Fs, folder: &Path) -> Result<Option<Box<dyn Lock>>> {
     let path = folder.join(LOCK);
     let content = format!("{{\"generation\":0,\"pid\":{}}}\n", std::process::id());
-    let made = fs
-        .create(&path)
-        .and_then(|mut file| file.write_all(content.as_bytes()));
+    let made = fs.create(&path).and_then(|mut file| file.write_all(content.as_bytes()));
     match made.and_then(|()| fs.try_lock(&path)) {
         Ok(Some(lock)) if fs.exists(&path) => Ok(Some(lock)),
         Ok(_) => Ok(None),

@@ -1,0 +1,103 @@
+//! `orlop inspect`
+
+use orlop::ops::inspect::{Inspected, inspect};
+use orlop::time::Time;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::find;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::output::{self, Printed};
+use crate::cli::{Global, surroundings};
+
+/// Show all that is known of images, as JSON
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Which images: `app:1.4`, `app:1.4~1` (the one before), `app@sha256:…`, or
+    /// 6 or more hex digits of an image ID
+    #[arg(required = true, value_name = "REF")]
+    names: Vec<String>,
+    /// Print JSON, as without
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Document {
+    schema: u32,
+    images: Vec<Image>,
+}
+
+#[derive(Serialize)]
+struct Image {
+    references: Vec<String>,
+    image_id: String,
+    root: Root,
+    platform: String,
+    created: Option<String>,
+    saved_at: Time,
+    save: String,
+    size: u64,
+    added: u64,
+    layers: Vec<Layer>,
+    config: Box<RawValue>,
+    manifest: Box<RawValue>,
+}
+
+#[derive(Serialize)]
+struct Root {
+    #[serde(rename = "mediaType")]
+    media_type: String,
+    digest: String,
+    size: u64,
+}
+
+#[derive(Serialize)]
+struct Layer {
+    diff_id: String,
+    size: u64,
+    stored: u64,
+}
+
+pub(crate) fn run(global: &Global, args: &Args) -> Printed {
+    let store = surroundings::open(global, false)?;
+    let mut images = Vec::new();
+    for name in &args.names {
+        images.push(image(inspect(&store, find(&store, name)?)?)?);
+    }
+    output::json(&Document { schema: 1, images })
+}
+
+fn image(found: Inspected) -> Result<Image, Failure> {
+    let revision = found.resolved.revision;
+    let layers = found.layers.iter().map(|layer| Layer {
+        diff_id: layer.diff_id.to_string(),
+        size: layer.size,
+        stored: layer.stored,
+    });
+    let names = found.references.iter().map(|name| format!("{}:{}", name.repository, name.tag));
+    Ok(Image {
+        references: names.collect(),
+        image_id: revision.image_id.to_string(),
+        root: Root {
+            media_type: revision.root_type,
+            digest: revision.root.to_string(),
+            size: revision.root_size,
+        },
+        platform: revision.platform,
+        created: revision.created,
+        saved_at: revision.saved_at,
+        save: revision.record.to_string(),
+        size: revision.size,
+        added: revision.added,
+        layers: layers.collect(),
+        config: raw(found.config)?,
+        manifest: raw(found.manifest)?,
+    })
+}
+
+fn raw(bytes: Vec<u8>) -> Result<Box<RawValue>, Failure> {
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Failure::of("cannot show a stored document", &error, Exit::Damage))
+}

@@ -1,0 +1,23 @@
+//! One file for each verb: its arguments and one call.
+
+pub(super) mod elsewhere;
+pub(super) mod export;
+pub(super) mod images;
+pub(super) mod init;
+pub(super) mod inspect;
+pub(super) mod reindex;
+pub(super) mod save;
+
+use orlop::image::Query;
+use orlop::ops::resolve::{Resolved, resolve};
+use orlop::store::Store;
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::surroundings;
+
+/// Finds the image that a user named.
+fn find(store: &Store, name: &str) -> Result<Resolved, Failure> {
+    let query = Query::parse(name).map_err(|error| Failure::new(error.to_string(), Exit::Usage))?;
+    Ok(resolve(store, &query, &surroundings::parse_time)?)
+}

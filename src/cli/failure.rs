@@ -1,0 +1,168 @@
+//! How a failure is shown, which exit code it has, and what to try next.
+
+use std::error::Error as StdError;
+use std::io;
+use std::path::Path;
+
+use orlop::image;
+use orlop::ops::export::ExportError;
+use orlop::ops::resolve::ResolveError;
+use orlop::ops::save::SaveError;
+use orlop::store::StoreError;
+
+use super::exit::Exit;
+use super::output;
+
+/// A failure on its way to the user.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What failed, on which thing.
+    message: String,
+    /// Why, one upon the other.
+    causes: Vec<String>,
+    /// Commands that can be pasted; at most two.
+    hints: Vec<String>,
+    exit: Exit,
+}
+
+impl Failure {
+    /// A failure with a message and an exit code alone.
+    pub(crate) fn new(message: impl Into<String>, exit: Exit) -> Self {
+        Self { message: message.into(), causes: Vec::new(), hints: Vec::new(), exit }
+    }
+
+    /// Adds what to try next.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// A failure of an act, caused by `error`.
+    pub(crate) fn of(act: impl Into<String>, error: &dyn StdError, exit: Exit) -> Self {
+        Self { causes: chain(error), ..Self::new(act, exit) }
+    }
+
+    /// A failure to save one archive.
+    pub(crate) fn of_save(name: &str, error: &SaveError) -> Self {
+        let failure = Self::of(format!("cannot save `{name}`"), error, save_exit(error));
+        match error {
+            SaveError::TagWithout { .. } => {
+                failure.hint("images that have a name keep it: leave out `--tag`")
+            }
+            _ => failure,
+        }
+    }
+
+    /// The message and its causes on one line, for JSON.
+    pub(crate) fn line(&self) -> String {
+        let mut line = self.message.clone();
+        for cause in &self.causes {
+            line.push_str(": ");
+            line.push_str(cause);
+        }
+        line
+    }
+
+    /// Prints it; returns the exit code.
+    pub(crate) fn report(&self) -> Exit {
+        if self.exit == Exit::ReaderGone {
+            return self.exit;
+        }
+        output::note(&format!("error: {}", self.message));
+        for cause in &self.causes {
+            output::note(&format!("caused by: {cause}"));
+        }
+        for hint in &self.hints {
+            output::note(&format!("hint: {hint}"));
+        }
+        self.exit
+    }
+}
+
+fn chain(error: &dyn StdError) -> Vec<String> {
+    let mut causes: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        // Errors that pass on another's text would say it twice.
+        if causes.last() != Some(&text) {
+            causes.push(text);
+        }
+        next = error.source();
+    }
+    causes
+}
+
+fn save_exit(error: &SaveError) -> Exit {
+    match error {
+        SaveError::Image(
+            image::Error::UnsupportedDialect { .. } | image::Error::UnsupportedLayer { .. },
+        ) => Exit::Unsupported,
+        SaveError::Read(error) if error.kind() == io::ErrorKind::Unsupported => Exit::Unsupported,
+        SaveError::Store(error) => store_exit(error),
+        _ => Exit::Failed,
+    }
+}
+
+fn store_exit(error: &StoreError) -> Exit {
+    match error {
+        StoreError::Missing { .. } => Exit::NoStore,
+        StoreError::Unsupported { .. } => Exit::Unsupported,
+        error if error.is_damage() => Exit::Damage,
+        _ => Exit::Failed,
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let mut causes = chain(&error);
+        let mut failure = Self::new(causes.remove(0), store_exit(&error));
+        failure.causes = causes;
+        match &error {
+            StoreError::Missing { root } => failure.hint(format!(
+                "save an image into it, which makes it: orlop save -s {} -i FILE",
+                quoted(root)
+            )),
+            StoreError::Inconsistent(_) => failure.hint("build the catalog again: orlop reindex"),
+            _ => failure,
+        }
+    }
+}
+
+impl From<ResolveError> for Failure {
+    fn from(error: ResolveError) -> Self {
+        let exit = match error {
+            ResolveError::Store(error) => return error.into(),
+            ResolveError::NotFound { .. } | ResolveError::Ambiguous { .. } => Exit::NotFound,
+            _ => Exit::Usage,
+        };
+        let failure = Self::new(error.to_string(), exit);
+        match exit {
+            Exit::NotFound => failure.hint("see what there is: orlop images"),
+            _ => failure,
+        }
+    }
+}
+
+impl From<ExportError> for Failure {
+    fn from(error: ExportError) -> Self {
+        if error.output_error().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            return Self::new("the reader went away", Exit::ReaderGone);
+        }
+        match error {
+            ExportError::Store(error) if error.is_damage() => error.into(),
+            error => Self::of("cannot export", &error, Exit::Failed),
+        }
+    }
+}
+
+/// A path as it can be pasted into a shell.
+pub(crate) fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}

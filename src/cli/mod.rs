@@ -1,0 +1,89 @@
+//! The command line: arguments, one call into the library, and what people see.
+//!
+//! The only place that knows the terminal, the environment, the clock and exit
+//! codes. Standard output carries data only; all else goes to standard error.
+
+mod commands;
+mod exit;
+mod failure;
+mod output;
+mod progress;
+mod surroundings;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use exit::Exit;
+
+/// Keep container images in a deduplicating archive store
+///
+/// orlop takes image archives (`docker save`) apart into layers, files and
+/// chunks, stores each once, and gives any stored image back as an archive that
+/// `docker load` accepts, exactly as it was.
+#[derive(Debug, Parser)]
+#[command(name = "orlop", version, max_term_width = 100, after_help = exit::HELP)]
+struct Arguments {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Args)]
+struct Global {
+    /// Folder of the store [default: orlop in the user's data folder]
+    #[arg(short, long, global = true, env = "ORLOP_STORE", value_name = "PATH")]
+    store: Option<PathBuf>,
+    /// Print nothing but data and errors
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Save(commands::save::Args),
+    Images(commands::images::Args),
+    Inspect(commands::inspect::Args),
+    Export(commands::export::Args),
+    Init(commands::init::Args),
+    Reindex(commands::reindex::Args),
+    #[command(hide = true)]
+    Load(commands::elsewhere::Load),
+    #[command(hide = true)]
+    Pull(commands::elsewhere::Registry),
+    #[command(hide = true)]
+    Push(commands::elsewhere::Registry),
+}
+
+/// Runs the command that these arguments ask for.
+pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help that nobody reads to its end is no failure.
+            drop(error.print());
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+        }
+    };
+    surroundings::clean_up_on_signals();
+    let global = &arguments.global;
+    let result = match &arguments.command {
+        Command::Save(args) => commands::save::run(global, args),
+        Command::Images(args) => commands::images::run(global, args),
+        Command::Inspect(args) => commands::inspect::run(global, args),
+        Command::Export(args) => commands::export::run(global, args),
+        Command::Init(args) => commands::init::run(global, args),
+        Command::Reindex(args) => commands::reindex::run(global, args),
+        Command::Load(args) => commands::elsewhere::load(args),
+        Command::Pull(args) => commands::elsewhere::pull(args),
+        Command::Push(args) => commands::elsewhere::push(args),
+    };
+    match result {
+        Ok(exit) => exit,
+        Err(failure) => failure.report(),
+    }
+    .into()
+}

@@ -1,0 +1,55 @@
+//! Progress on a terminal: one line on standard error that goes when done.
+
+use std::io::{self, IsTerminal};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use orlop::progress::Progress;
+use std::cell::RefCell;
+
+/// Draws what the library reports, where standard error is a terminal.
+#[derive(Debug)]
+pub(crate) struct Bar {
+    label: &'static str,
+    shown: bool,
+    bar: RefCell<Option<ProgressBar>>,
+}
+
+impl Bar {
+    /// A bar that is called `label`; nothing is drawn where `quiet` is set.
+    pub(crate) fn new(label: &'static str, quiet: bool) -> Self {
+        let shown = !quiet && io::stderr().is_terminal();
+        Self { label, shown, bar: RefCell::new(None) }
+    }
+}
+
+impl Progress for Bar {
+    fn begin(&self, total: Option<u64>) {
+        if !self.shown {
+            return;
+        }
+        let template = match total {
+            Some(_) => {
+                "{msg} {bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}"
+            }
+            None => "{msg} {spinner} {decimal_bytes} {decimal_bytes_per_sec}",
+        };
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_message(self.label);
+        *self.bar.borrow_mut() = Some(bar);
+    }
+
+    fn advance(&self, bytes: u64) {
+        if let Some(bar) = &*self.bar.borrow() {
+            bar.inc(bytes);
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = self.bar.borrow_mut().take() {
+            bar.finish_and_clear();
+        }
+    }
+}

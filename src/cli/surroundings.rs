@@ -1,0 +1,118 @@
+//! What the command finds around it: environment, clock, time zone, signals; and
+//! the store that they lead to.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use orlop::fs::{self, Disk};
+use orlop::store::{Notice, OpenOptions, Store};
+use orlop::time::Time;
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::{Global, output};
+
+/// Who writes records, for people.
+pub(crate) const PROGRAM: &str = concat!("orlop ", env!("CARGO_PKG_VERSION"));
+
+/// The time now.
+#[expect(clippy::disallowed_methods, reason = "the command line owns the clock")]
+pub(crate) fn now() -> Time {
+    Time::from_system(std::time::SystemTime::now()).unwrap_or(Time::from_nanos(0))
+}
+
+/// Reads a date or time that a user typed, in local time unless it says
+/// otherwise.
+pub(crate) fn parse_time(text: &str) -> Option<Time> {
+    Time::parse_local(text)
+}
+
+/// The folder of the store that the arguments mean.
+pub(crate) fn root(global: &Global) -> Result<PathBuf, Failure> {
+    if let Some(store) = global.store.as_ref().filter(|path| !path.as_os_str().is_empty()) {
+        return Ok(store.clone());
+    }
+    user_folder("XDG_DATA_HOME", ".local/share").map(|data| data.join("orlop")).ok_or_else(|| {
+        Failure::new(
+            "cannot tell where the store is: neither HOME nor XDG_DATA_HOME is set",
+            Exit::Usage,
+        )
+        .hint("name it: orlop --store PATH")
+    })
+}
+
+/// An absolute folder from a variable of the XDG base directories, or below HOME.
+fn user_folder(variable: &str, below_home: &str) -> Option<PathBuf> {
+    let path = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    path(variable).or_else(|| path("HOME").map(|home| home.join(below_home)))
+}
+
+/// Opens the store that the arguments mean; with `create`, makes it if need be.
+pub(crate) fn open(global: &Global, create: bool) -> Result<Store, Failure> {
+    let root = root(global)?;
+    if create && !Store::exists(&Disk, &root) {
+        Store::create(&Disk, &root, PROGRAM)?;
+        report(global, Notice::Created(root.clone()));
+    }
+    let cache = user_folder("XDG_CACHE_HOME", ".cache").map(|cache| cache.join("orlop"));
+    let mut store = Store::open(Arc::new(Disk), &root, &OpenOptions { cache })?;
+    report_notices(global, &mut store);
+    Ok(store)
+}
+
+/// Prints what the store wants its user to know.
+pub(crate) fn report_notices(global: &Global, store: &mut Store) {
+    for notice in store.take_notices() {
+        report(global, notice);
+    }
+}
+
+fn report(global: &Global, notice: Notice) {
+    let (line, warns) = match notice {
+        Notice::Created(root) => (format!("created a store at {}", shown(&root)), false),
+        Notice::CatalogRebuilt { reason, records } => {
+            let plural = if records == 1 { "" } else { "s" };
+            (format!("rebuilt the catalog from {records} record{plural}: {reason}"), false)
+        }
+        Notice::PackUnreadable { pack, reason } => {
+            (format!("warning: pack `{}` can't be used: {reason}", pack.short()), true)
+        }
+        Notice::ClockBehind => {
+            let line = "warning: the clock is behind the newest record; saved just after that one";
+            (line.to_owned(), true)
+        }
+        notice => (format!("warning: {notice:?}"), true),
+    };
+    if warns || !global.quiet {
+        output::note(&line);
+    }
+}
+
+/// A path with the home folder as `~`.
+pub(crate) fn shown(path: &Path) -> String {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    match home.and_then(|home| path.strip_prefix(home).ok().map(Path::to_owned)) {
+        Some(below) => format!("~/{}", below.display()),
+        None => path.display().to_string(),
+    }
+}
+
+/// Takes away unfinished outputs when the process is interrupted or terminated,
+/// and ends it with 128 and the signal's number.
+pub(crate) fn clean_up_on_signals() {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM]) else {
+        return;
+    };
+    std::thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            fs::output::remove_unfinished();
+            #[expect(
+                clippy::exit,
+                clippy::disallowed_methods,
+                reason = "the process was told to end"
+            )]
+            std::process::exit(128 + signal);
+        }
+    });
+}
