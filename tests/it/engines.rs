@@ -21,9 +21,7 @@ const TAGS: [&str; 2] = ["hello:1", "hello:2"];
 
 fn sample(tag: &str) -> PathBuf {
     let file = format!("{}.tar", tag.replace(':', "-"));
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/data/hello")
-        .join(file)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/hello").join(file)
 }
 
 /// A store, and room for files beside it.
@@ -33,9 +31,7 @@ struct Store {
 
 impl Store {
     fn new() -> Self {
-        Self {
-            scratch: tempfile::tempdir().expect("a scratch folder"),
-        }
+        Self { scratch: tempfile::tempdir().expect("a scratch folder") }
     }
 
     fn with_samples() -> Self {
@@ -48,18 +44,13 @@ impl Store {
 
     fn orlop(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_orlop"));
-        command
-            .arg("--store")
-            .arg(self.scratch.path().join("store"));
+        command.arg("--store").arg(self.scratch.path().join("store"));
         command
     }
 
     /// What an engine saves is taken in as it streams.
     fn save_from(&self, engine: &Engine, tags: &[&str]) {
-        piped(
-            &mut engine.save(tags),
-            self.orlop().args(["save", "-i", "-"]),
-        );
+        piped(&mut engine.save(tags), self.orlop().args(["save", "-i", "-"]));
     }
 
     fn export(&self, tags: &[&str]) -> PathBuf {
@@ -74,10 +65,7 @@ fn holds_and_runs(engine: &Engine, tags: &[&str]) {
     let listed = engine.tags();
     for tag in tags {
         let at = format!("{tag} in {}", engine.name);
-        assert!(
-            listed.iter().any(|it| it == tag),
-            "{at}, which lists {listed:?}"
-        );
+        assert!(listed.iter().any(|it| it == tag), "{at}, which lists {listed:?}");
         let image = Archive::read(&sample(tag)).image(tag);
         assert_eq!(engine.diff_ids(tag), image.layers, "layers of {at}");
         if engine.names_images_by_config() {

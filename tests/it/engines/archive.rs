@@ -3,10 +3,7 @@
 //! Assumes small archives of plain files with uncompressed layers. Guarantees digests of the bytes
 //! that are there, whatever their names say. Does not know the library that it helps to test.
 
-#![allow(
-    clippy::disallowed_methods,
-    reason = "the library's file access is what is tested"
-)]
+#![allow(clippy::disallowed_methods, reason = "the library's file access is what is tested")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -49,28 +46,17 @@ impl Archive {
         let manifest: Value =
             serde_json::from_slice(self.member("manifest.json")).expect("manifest.json is JSON");
         let image = (manifest.as_array().into_iter().flatten())
-            .find(|item| {
-                strings(&item["RepoTags"])
-                    .iter()
-                    .any(|it| familiar(it) == tag)
-            })
+            .find(|item| strings(&item["RepoTags"]).iter().any(|it| familiar(it) == tag))
             .unwrap_or_else(|| panic!("{tag} is not in {manifest}"));
-        let config = image["Config"]
-            .as_str()
-            .expect("the name of a configuration");
+        let config = image["Config"].as_str().expect("the name of a configuration");
         Image {
             config: digest(self.member(config)),
-            layers: strings(&image["Layers"])
-                .iter()
-                .map(|it| digest(self.member(it)))
-                .collect(),
+            layers: strings(&image["Layers"]).iter().map(|it| digest(self.member(it))).collect(),
         }
     }
 
     fn member(&self, name: &str) -> &[u8] {
-        self.members
-            .get(name)
-            .unwrap_or_else(|| panic!("no member {name}"))
+        self.members.get(name).unwrap_or_else(|| panic!("no member {name}"))
     }
 }
 
@@ -81,11 +67,7 @@ pub(super) fn familiar(name: &str) -> &str {
 
 /// The strings of a list; none for `null`.
 pub(super) fn strings(list: &Value) -> Vec<&str> {
-    list.as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect()
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 fn digest(bytes: &[u8]) -> String {

@@ -4,10 +4,7 @@
 //! command that `ORLOP_TEST_ENGINES` names. Guarantees that one test at a time uses an engine, and
 //! that the images it asked for are gone before and after. Does not know what is tested.
 
-#![allow(
-    clippy::disallowed_methods,
-    reason = "archives are handed to engines as open files"
-)]
+#![allow(clippy::disallowed_methods, reason = "archives are handed to engines as open files")]
 
 use std::env;
 use std::ffi::OsString;
@@ -31,16 +28,10 @@ static IN_USE: [(&str, Mutex<()>); 4] = [
 /// Where `tests/engines up` said that the engine is, or nothing, said aloud.
 pub(super) fn endpoint(name: &str) -> Option<String> {
     let list = env::var("ORLOP_TEST_ENGINES").unwrap_or_default();
-    let named = list
-        .split(';')
-        .filter_map(|item| item.split_once('='))
-        .find(|(it, _)| *it == name);
+    let named = list.split(';').filter_map(|item| item.split_once('=')).find(|(it, _)| *it == name);
     if named.is_none() {
         let required = env::var_os("ORLOP_REQUIRE_ENGINES").is_some_and(|it| !it.is_empty());
-        assert!(
-            !required,
-            "ORLOP_REQUIRE_ENGINES is set, and ORLOP_TEST_ENGINES has no {name}"
-        );
+        assert!(!required, "ORLOP_REQUIRE_ENGINES is set, and ORLOP_TEST_ENGINES has no {name}");
         let message = format!("skipped: no engine {name} (run: eval \"$(tests/engines up)\")\n");
         // Not `eprintln!`, which the test runner keeps to itself when nothing fails; and in one piece.
         stderr().write_all(message.as_bytes()).ok();
@@ -60,17 +51,9 @@ impl Engine {
         let endpoint = endpoint(name)?;
         Some(if endpoint.starts_with("unix://") {
             let docker = env::var_os("ORLOP_TEST_DOCKER").unwrap_or_else(|| "docker".into());
-            Self {
-                name,
-                program: docker,
-                host: Some(endpoint),
-            }
+            Self { name, program: docker, host: Some(endpoint) }
         } else {
-            Self {
-                name,
-                program: endpoint.into(),
-                host: None,
-            }
+            Self { name, program: endpoint.into(), host: None }
         })
     }
 
@@ -116,10 +99,7 @@ impl Engine {
     pub(super) fn tags(&self) -> Vec<String> {
         let format = "{{.Repository}}:{{.Tag}}";
         let listed = succeeded(&mut self.command(["images", "--format", format]));
-        listed
-            .lines()
-            .map(|line| familiar(line).to_owned())
-            .collect()
+        listed.lines().map(|line| familiar(line).to_owned()).collect()
     }
 
     pub(super) fn image_id(&self, tag: &str) -> String {
@@ -158,17 +138,10 @@ impl Lease {
     /// The engine without images of these tags, or nothing where it is to be skipped.
     pub(super) fn of(name: &'static str, tags: &'static [&'static str]) -> Option<Self> {
         let engine = Engine::find(name)?;
-        let (_, lock) = IN_USE
-            .iter()
-            .find(|(it, _)| *it == name)
-            .expect("a known engine");
+        let (_, lock) = IN_USE.iter().find(|(it, _)| *it == name).expect("a known engine");
         let in_use = lock.lock().unwrap_or_else(PoisonError::into_inner);
         engine.remove(tags);
-        Some(Self {
-            engine,
-            tags,
-            _in_use: in_use,
-        })
+        Some(Self { engine, tags, _in_use: in_use })
     }
 }
 
@@ -191,33 +164,20 @@ impl Drop for Lease {
 
 /// The standard output of a command that must succeed.
 pub(super) fn succeeded(command: &mut Command) -> String {
-    let output = command
-        .output()
-        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{command:?}: {}\n{said}",
-        output.status
-    );
+    assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// `source | sink`, where both must succeed.
 pub(super) fn piped(source: &mut Command, sink: &mut Command) {
-    let mut child = (source
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped()))
-    .spawn()
-    .unwrap_or_else(|e| panic!("{source:?}: {e}"));
+    let mut child = (source.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
+        .spawn()
+        .unwrap_or_else(|e| panic!("{source:?}: {e}"));
     let stream = child.stdout.take().expect("a pipe");
     succeeded(sink.stdin(stream));
     let output = child.wait_with_output().expect("a child's end");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{source:?}: {}\n{said}",
-        output.status
-    );
+    assert!(output.status.success(), "{source:?}: {}\n{said}", output.status);
 }

@@ -1,0 +1,1 @@
+//! The catalog is a cache: whatever happens to it, nothing is lost.

@@ -1,0 +1,1 @@
+//! The README and tests/cmd, executed as transcripts.

@@ -1,0 +1,1 @@
+//! Several processes at once: readers beside a writer, two writers.

@@ -1,0 +1,1 @@
+//! Counts of what operations cost: reads, syncs, bytes; never seconds.

@@ -1,0 +1,1 @@
+//! Damage times place times command: exit code and message.

@@ -1,0 +1,1 @@
+//! Real archives of many writers, odd and hostile ones.

@@ -1,0 +1,1 @@
+//! A second, minimal reader, written from docs/FORMAT.md alone.

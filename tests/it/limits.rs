@@ -1,0 +1,1 @@
+//! Memory and other limits, on generated and hostile input.

@@ -1,0 +1,1 @@
+//! Whatever goes in comes back bit for bit.

@@ -1,0 +1,1 @@
+//! The hex vectors of docs/FORMAT.md.
