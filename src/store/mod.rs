@@ -6,10 +6,12 @@
 //! fails. It knows blobs, records and names; it deliberately knows nothing of
 //! image archives, terminals or clocks.
 
+mod bases;
 mod blob;
 mod cache;
 mod catalog_sync;
 mod error;
+mod file_map;
 mod header;
 mod layer_writer;
 mod layout;
@@ -26,6 +28,7 @@ pub use header::StoreHeader;
 pub use session::{Stored, WriteSession};
 
 use crate::catalog::{BlobRow, Catalog};
+use crate::codec::Levels;
 use crate::digest::{Digest, Id};
 use crate::fs::{self, Fs};
 use crate::pack::reader::PackReader;
@@ -148,9 +151,9 @@ impl Store {
     }
 
     /// Starts to add to the store.
-    pub fn begin(&mut self, level: i32) -> Result<WriteSession<'_>> {
+    pub fn begin(&mut self, levels: Levels) -> Result<WriteSession<'_>> {
         self.adopt_packs()?;
-        WriteSession::begin(self, level)
+        WriteSession::begin(self, levels)
     }
 
     /// A pack, open.

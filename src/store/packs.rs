@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::cache::Cache;
+use super::file_map::FileMap;
 use super::{Result, Store, StoreError};
 use crate::catalog::Place;
 use crate::digest::Id;
@@ -15,6 +16,8 @@ use crate::varint::{Malformed, in_memory};
 const PACKS_BYTES: usize = 32 << 20;
 /// A pack weighs at least this much, so that few files are open.
 const PACK_WEIGHT_MIN: usize = 128 << 10;
+/// For the file maps of layers, in bytes.
+const FILE_MAPS_BYTES: usize = 32 << 20;
 /// For decoded frames, in bytes.
 const FRAMES_BYTES: usize = 64 << 20;
 
@@ -23,6 +26,7 @@ const FRAMES_BYTES: usize = 64 << 20;
 pub(super) struct PackCache {
     packs: RefCell<Cache<Id, Arc<PackReader>>>,
     frames: RefCell<Cache<(Id, usize), Arc<Frame>>>,
+    file_maps: RefCell<Cache<Place, Arc<FileMap>>>,
 }
 
 /// A decoded frame.
@@ -38,6 +42,7 @@ impl Default for PackCache {
         Self {
             packs: RefCell::new(Cache::new(PACKS_BYTES)),
             frames: RefCell::new(Cache::new(FRAMES_BYTES)),
+            file_maps: RefCell::new(Cache::new(FILE_MAPS_BYTES)),
         }
     }
 }
@@ -105,6 +110,55 @@ impl Store {
         let at = in_memory(place.position - pack.frames()[number].first);
         let (start, end) = (in_memory(frame.starts[at]), in_memory(frame.starts[at + 1]));
         Ok(ChunkBytes { frame, start, end })
+    }
+
+    /// The depth of the frame that holds a chunk.
+    pub(super) fn depth_of(&self, place: Place) -> Result<u8> {
+        let pack = self.pack(place.pack)?;
+        let number = pack
+            .frame_of(place.position)
+            .ok_or(StoreError::Inconsistent("a chunk that its pack doesn't hold"))?;
+        Ok(pack.frames()[number].depth)
+    }
+
+    /// The length of a chunk in bytes.
+    pub(super) fn chunk_length(&self, place: Place) -> Result<usize> {
+        let pack = self.pack(place.pack)?;
+        let length = pack.directory().lengths.get(in_memory(place.position));
+        let missing = StoreError::Inconsistent("a chunk that its pack doesn't hold");
+        Ok(in_memory(*length.ok_or(missing)?))
+    }
+
+    /// What may be the base of a chunk that is like the one at a place: that, or
+    /// if it is too deep what its frame stands on.
+    pub(super) fn base_of_depth(&self, place: Place) -> Result<Vec<Place>> {
+        let pack = self.pack(place.pack)?;
+        if self.depth_of(place)? < DEPTH_MAX {
+            return Ok(vec![place]);
+        }
+        let number = pack
+            .frame_of(place.position)
+            .ok_or(StoreError::Inconsistent("a chunk that its pack doesn't hold"))?;
+        let mut places = Vec::new();
+        for run in pack.frame_header(number)?.bases {
+            let pack = match run.directory {
+                None => place.pack,
+                Some(id) => self.pack_of_directory(id)?,
+            };
+            let positions = run.first..run.first.saturating_add(run.count);
+            places.extend(positions.map(|position| Place { pack, position }));
+        }
+        Ok(places)
+    }
+
+    /// The files of a layer, by the place of its recipe.
+    pub(super) fn cached_file_map(&self, recipe: Place) -> Result<Arc<FileMap>> {
+        if let Some(map) = self.packs.file_maps.borrow_mut().get(recipe) {
+            return Ok(map);
+        }
+        let map = Arc::new(self.file_map(recipe)?);
+        self.packs.file_maps.borrow_mut().insert(recipe, Arc::clone(&map), map.weight());
+        Ok(map)
     }
 
     /// The share of the bytes in packs that `count` chunks from a place on have.
