@@ -83,7 +83,7 @@ impl Store {
 
     fn rebuild(&mut self, reason: &'static str, records: &HashSet<Id>) -> Result<()> {
         self.catalog.clear(&self.header.store)?;
-        self.packs = super::PackCache::default();
+        self.file_maps = super::FileMaps::default();
         self.replay_all(records.iter().copied().collect())?;
         self.notices.push(Notice::CatalogRebuilt { reason, records: records.len() });
         Ok(())

@@ -114,7 +114,7 @@ impl Store {
     /// The files of the layer whose recipe is at a place; empty where it is no
     /// tar, or too large.
     pub(super) fn file_map(&self, recipe: Place) -> Result<FileMap> {
-        let chunk = self.chunk_at(recipe, 0)?;
+        let chunk = self.chunk_at(recipe)?;
         let damaged = |source| {
             StoreError::Inconsistent(match source {
                 Malformed::TooShort => "a recipe that is cut short",

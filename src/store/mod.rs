@@ -6,10 +6,12 @@
 //! fails. It knows blobs, records and names; it deliberately knows nothing of
 //! image archives, terminals or clocks.
 
+mod ahead;
 mod bases;
 mod blob;
 mod cache;
 mod catalog_sync;
+mod decoder;
 mod error;
 mod file_map;
 mod header;
@@ -32,8 +34,9 @@ use crate::codec::Levels;
 use crate::digest::{Digest, Id};
 use crate::fs::{self, Fs};
 use crate::pack::reader::PackReader;
+use decoder::Decoder;
 use layout::Layout;
-use packs::PackCache;
+use packs::FileMaps;
 
 /// The result of a store operation.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -76,7 +79,8 @@ pub struct Store {
     layout: Layout,
     header: StoreHeader,
     catalog: Catalog,
-    packs: PackCache,
+    decoder: Decoder,
+    file_maps: FileMaps,
     notices: Vec<Notice>,
 }
 
@@ -119,8 +123,15 @@ impl Store {
         }
         let header = StoreHeader::read(&*fs, &layout.header())?;
         let (catalog, found) = catalog_sync::open(&layout, &header.store, options)?;
-        let mut store =
-            Self { fs, layout, header, catalog, packs: PackCache::default(), notices: Vec::new() };
+        let mut store = Self {
+            decoder: Decoder::new(Arc::clone(&fs), layout.clone()),
+            fs,
+            layout,
+            header,
+            catalog,
+            file_maps: FileMaps::default(),
+            notices: Vec::new(),
+        };
         store.bring_up_to_date(found)?;
         Ok(store)
     }
@@ -158,6 +169,6 @@ impl Store {
 
     /// A pack, open.
     fn pack(&self, id: Id) -> Result<Arc<PackReader>> {
-        self.packs.get(id, || Ok(PackReader::open(&*self.fs, &self.layout.pack(id))?))
+        self.decoder.pack(id)
     }
 }

@@ -28,6 +28,10 @@ use crate::time::Time;
 /// Content waits in one frame for each depth.
 const DEPTHS: usize = DEPTH_MAX as usize + 1;
 
+/// A frame with bases is closed at this many bytes: what it takes to decode it,
+/// bases and all, is then little, and compression hardly gains from more.
+const DELTA_FRAME: usize = 1 << 20;
+
 /// Bytes that are read from an input at a time.
 const READ: usize = 1 << 20;
 
@@ -440,7 +444,8 @@ impl Filling {
         for place in bases.iter().filter(|place| !self.bases.contains(place)) {
             base_length += store.chunk_length(*place)?;
         }
-        Ok(self.frame.has_room(length) && self.frame.base.has_room(base_length))
+        let full = self.frame.base.depth > 0 && self.frame.raw.len() + length > DELTA_FRAME;
+        Ok(!full && self.frame.has_room(length) && self.frame.base.has_room(base_length))
     }
 
     /// Adds the bases that aren't in it, as far as they fit.
@@ -450,7 +455,7 @@ impl Filling {
             {
                 continue;
             }
-            let chunk = store.chunk_at(*place, 0)?;
+            let chunk = store.chunk_at(*place)?;
             let directory = store.pack(place.pack)?.directory_id();
             self.frame.base.push(directory, place.position, chunk.as_slice());
             self.frame.base.depth = self.frame.base.depth.max(depth);
