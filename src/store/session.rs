@@ -147,12 +147,18 @@ impl<'s> WriteSession<'s> {
         self.store
     }
 
-    /// The size of a blob that the store has, or will have with the commit.
-    pub fn blob(&self, digest: Digest) -> Result<Option<u64>> {
-        match self.blobs.get(&digest) {
-            Some(size) => Ok(Some(*size)),
-            None => Ok(self.store.blob(digest)?.map(|row| row.size)),
+    /// The size of a blob that the store has, or will have with the commit. One
+    /// that has become incomplete doesn't count: it is to be put again.
+    pub fn blob(&mut self, digest: Digest) -> Result<Option<u64>> {
+        if let Some(size) = self.blobs.get(&digest) {
+            return Ok(Some(*size));
         }
+        let Some(row) = self.store.blob(digest)? else { return Ok(None) };
+        if !self.store.is_whole(digest)? {
+            return Ok(None);
+        }
+        self.blobs.insert(digest, row.size);
+        Ok(Some(row.size))
     }
 
     /// Puts a small blob.
