@@ -49,6 +49,7 @@ enum Command {
     Inspect(commands::inspect::Args),
     Export(commands::export::Args),
     Init(commands::init::Args),
+    Stats(commands::stats::Args),
     Reindex(commands::reindex::Args),
     #[command(hide = true)]
     Load(commands::elsewhere::Load),
@@ -76,6 +77,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Inspect(args) => commands::inspect::run(global, args),
         Command::Export(args) => commands::export::run(global, args),
         Command::Init(args) => commands::init::run(global, args),
+        Command::Stats(args) => commands::stats::run(global, args),
         Command::Reindex(args) => commands::reindex::run(global, args),
         Command::Load(args) => commands::elsewhere::load(args),
         Command::Pull(args) => commands::elsewhere::pull(args),

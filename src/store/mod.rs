@@ -20,6 +20,7 @@ mod layout;
 mod packs;
 pub mod record;
 mod session;
+pub mod usage;
 mod workspace;
 
 use std::path::{Path, PathBuf};

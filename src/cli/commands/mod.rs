@@ -7,6 +7,7 @@ pub(super) mod init;
 pub(super) mod inspect;
 pub(super) mod reindex;
 pub(super) mod save;
+pub(super) mod stats;
 
 use orlop::image::Query;
 use orlop::ops::resolve::{Resolved, resolve};
