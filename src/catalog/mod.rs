@@ -9,6 +9,7 @@
 
 pub mod images;
 pub mod packs;
+mod paths;
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,7 +20,7 @@ pub use images::{ReferenceRow, RevisionRow};
 pub use packs::{BlobRow, PackRow, Place};
 
 /// Changes with every change of the schema; another number means: rebuild.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 /// "orlp" in ASCII: marks the file as ours.
 const APPLICATION: i64 = 0x6f72_6c70;
 /// How long to wait for another process that writes to the catalog.
@@ -40,6 +41,8 @@ CREATE TABLE chunk (key INTEGER PRIMARY KEY, place INTEGER NOT NULL);
 CREATE TABLE blob (
     digest BLOB PRIMARY KEY, size INTEGER NOT NULL, place INTEGER NOT NULL
 ) WITHOUT ROWID;
+-- recipe: place of the recipe of the layer that last had content there
+CREATE TABLE path (key INTEGER PRIMARY KEY, recipe INTEGER NOT NULL);
 CREATE TABLE revision (
     record BLOB NOT NULL, position INTEGER NOT NULL,
     saved_at INTEGER NOT NULL, sequence INTEGER NOT NULL,
@@ -62,7 +65,7 @@ CREATE INDEX reference_by_revision ON reference (record, position);
 const DROP: &str = "
 DROP TABLE IF EXISTS meta; DROP TABLE IF EXISTS record; DROP TABLE IF EXISTS pack;
 DROP TABLE IF EXISTS chunk; DROP TABLE IF EXISTS blob; DROP TABLE IF EXISTS revision;
-DROP TABLE IF EXISTS reference;
+DROP TABLE IF EXISTS reference; DROP TABLE IF EXISTS path;
 ";
 
 /// The catalog could not be used.

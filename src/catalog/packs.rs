@@ -41,7 +41,7 @@ pub struct BlobRow {
 }
 
 /// A pack's number and a position in one integer.
-fn encode_place(number: i64, position: u32) -> i64 {
+pub(super) fn encode_place(number: i64, position: u32) -> i64 {
     (number << 24) | i64::from(position)
 }
 

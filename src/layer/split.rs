@@ -6,7 +6,7 @@
 //! kept as they are. From the first block that is neither a header nor zeros,
 //! the rest is one opaque content. Memory is bounded by `PIECE_MAX`.
 
-use super::header::{BLOCK, Header, field, pax_records};
+use super::header::{BLOCK, Extended, Header, field};
 use super::section::{PIECE_MAX, SectionWriter, padding};
 use super::template::Keep;
 
@@ -16,6 +16,8 @@ pub trait Sink {
     type Error;
     /// The section to which framing is added; a full one is closed first.
     fn framing(&mut self) -> Result<&mut SectionWriter, Self::Error>;
+    /// A member with this path begins, whose content may follow.
+    fn member(&mut self, path: &[u8]);
     /// A content begins, of `length` bytes if that is known.
     fn begin(&mut self, length: Option<u64>) -> Result<(), Self::Error>;
     /// The next bytes of the content.
@@ -58,12 +60,21 @@ pub struct Splitter {
     zeros: u64,
     /// The size that a PAX record gives the next member.
     pax_size: Option<u64>,
+    /// The path that an extension header gives the next member.
+    long_path: Option<Vec<u8>>,
     members: u64,
 }
 
 impl Default for Splitter {
     fn default() -> Self {
-        Self { state: State::Block, held: Vec::new(), zeros: 0, pax_size: None, members: 0 }
+        Self {
+            state: State::Block,
+            held: Vec::new(),
+            zeros: 0,
+            pax_size: None,
+            long_path: None,
+            members: 0,
+        }
     }
 }
 
@@ -206,6 +217,9 @@ impl Splitter {
             return Ok(());
         }
         let pax_size = if extends { None } else { self.pax_size.take() };
+        if !extends {
+            sink.member(&self.long_path.take().unwrap_or_else(|| header.path()));
+        }
         if header.kind() == b'S' && &block[field::MAGIC] == b"ustar  \0" && block[482] != 0 {
             sink.framing()?.raw(block);
             self.state = State::Sparse { size: pax_size.unwrap_or(size) };
@@ -230,12 +244,9 @@ impl Splitter {
         padded: &[u8],
         sink: &mut S,
     ) -> Result<(), S::Error> {
-        if header[field::TYPE] == b'x' {
-            self.pax_size = pax_records(body)
-                .filter(|(key, _)| *key == b"size")
-                .last()
-                .and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok());
-        }
+        let extended = Extended::of(header[field::TYPE], body);
+        self.long_path = extended.path.map(<[u8]>::to_vec).or(self.long_path.take());
+        self.pax_size = extended.size.or(self.pax_size.take());
         let zeros = padded[body.len()..].iter().all(|&byte| byte == 0);
         let keep = if body.is_empty() { Keep::Nothing } else { Keep::Extension };
         if !zeros || !sink.framing()?.header(header, keep, body) {
@@ -305,6 +316,7 @@ mod tests {
             }
             Ok(&mut self.writer)
         }
+        fn member(&mut self, _: &[u8]) {}
         fn begin(&mut self, _: Option<u64>) -> Result<(), Self::Error> {
             assert!(!self.open);
             self.open = true;

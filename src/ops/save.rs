@@ -10,6 +10,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use super::input::{Bytes, Input};
 use crate::catalog::CatalogError;
+use crate::codec::Levels;
 use crate::digest::{Digest, Id};
 use crate::fs::InputFile;
 use crate::image::{
@@ -122,7 +123,7 @@ pub fn save(
     progress: &dyn Progress,
 ) -> Result<SaveOutcome, SaveError> {
     let name = input.name;
-    let session = store.begin(options.level)?;
+    let session = store.begin(Levels::for_content(options.level))?;
     let mut save = Save { session, layers: HashMap::new(), counted: HashSet::new(), progress };
     let result = match input.bytes {
         Bytes::File(file) => save.take_file(file),

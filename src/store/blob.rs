@@ -11,7 +11,7 @@ use super::packs::ChunkBytes;
 use super::{Result, Store, StoreError};
 use crate::catalog::Place;
 use crate::chunk::recipe::{Body, Names, Recipe};
-use crate::digest::{Digest, DigestHasher, Id};
+use crate::digest::{Digest, Hashing, Id};
 use crate::layer::rebuild::{Rebuilder, Source};
 use crate::layer::section::Section;
 use crate::varint::{Malformed, len64};
@@ -20,7 +20,7 @@ impl Store {
     /// The recipe of a blob.
     pub fn recipe(&self, digest: Digest) -> Result<Recipe> {
         let row = self.catalog.blob(digest)?.ok_or(StoreError::NoBlob { digest })?;
-        let chunk = self.chunk_at(row.recipe, 0)?;
+        let chunk = self.chunk_at(row.recipe)?;
         let damaged = |source| StoreError::Recipe { digest, source };
         let recipe = Recipe::decode(chunk.as_slice()).map_err(damaged)?;
         if recipe.digest != digest {
@@ -32,22 +32,25 @@ impl Store {
     /// Writes a blob to `out` and returns its size. Fails if what was written
     /// isn't the blob.
     pub fn write_blob(&self, digest: Digest, out: &mut dyn Write) -> Result<u64> {
+        let mut out = Hashing::new(out);
+        let size = self.copy_blob(digest, &mut out)?;
+        let (found, _) = out.finish();
+        if found != digest {
+            return Err(StoreError::WrongBlob { expected: digest, found });
+        }
+        Ok(size)
+    }
+
+    /// Writes what should be a blob to `out`, which must check its digest. Returns
+    /// its size.
+    pub fn copy_blob(&self, digest: Digest, out: &mut dyn Write) -> Result<u64> {
         let recipe = self.recipe(digest)?;
-        let mut writer = BlobWriter {
-            store: self,
-            digest,
-            hasher: DigestHasher::default(),
-            content: Content::default(),
-            packs: HashMap::new(),
-        };
+        let mut writer =
+            BlobWriter { store: self, digest, content: Content::default(), packs: HashMap::new() };
         match &recipe.body {
             Body::Bytes(bytes) => writer.put(bytes, out)?,
             Body::Chunks(names) => writer.chunks(names, recipe.size, out)?,
             Body::Tar(names) => writer.tar(names, recipe.size, out)?,
-        }
-        let found = writer.hasher.finish();
-        if found != digest {
-            return Err(StoreError::WrongBlob { expected: digest, found });
         }
         Ok(recipe.size)
     }
@@ -63,7 +66,7 @@ impl Store {
         for id in &names.sections {
             let (place, _) = self.find_chunk(*id)?.ok_or(StoreError::NoChunk { id: *id })?;
             bytes += self.stored_share(place, 1)?;
-            let chunk = self.chunk_at(place, 0)?;
+            let chunk = self.chunk_at(place)?;
             let mut section = Section::parse(chunk.as_slice()).map_err(damaged)?;
             while let Some((first, count)) = section.next_run().map_err(damaged)? {
                 for run in names.resolve(first, count).map_err(damaged)? {
@@ -103,7 +106,6 @@ struct Content {
 struct BlobWriter<'s> {
     store: &'s Store,
     digest: Digest,
-    hasher: DigestHasher,
     content: Content,
     /// A pack for each directory.
     packs: HashMap<Id, Id>,
@@ -117,7 +119,6 @@ struct Named<'w, 's> {
 
 impl BlobWriter<'_> {
     fn put(&mut self, bytes: &[u8], out: &mut dyn Write) -> Result<()> {
-        self.hasher.update(bytes);
         out.write_all(bytes).map_err(StoreError::Output)
     }
 
@@ -189,7 +190,7 @@ impl Named<'_, '_> {
                 if *count == 0 {
                     self.writer.content.runs.pop_front();
                 }
-                return self.writer.store.chunk_at(now, 0);
+                return self.writer.store.chunk_at(now);
             }
             self.load_section()?;
         }

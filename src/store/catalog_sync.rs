@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use super::layout::{self, Layout};
 use super::record::{Revision, SaveRecord};
 use super::{Notice, OpenOptions, Result, Store, StoreError};
-use crate::catalog::{Catalog, CatalogError, Found, ReferenceRow, RevisionRow};
+use crate::catalog::{Catalog, CatalogError, Found, Place, ReferenceRow, RevisionRow};
 use crate::chunk::recipe::Recipe;
 use crate::digest::{Digest, Id};
 use crate::fs::{self, Disk, Fs};
@@ -72,10 +72,7 @@ impl Store {
         if let Some(reason) = reason {
             return self.rebuild(reason, &on_disk);
         }
-        for id in on_disk.difference(&known) {
-            self.replay(*id)?;
-        }
-        Ok(())
+        self.replay_all(on_disk.difference(&known).copied().collect())
     }
 
     /// Throws the catalog away and builds it again from packs and records.
@@ -86,10 +83,8 @@ impl Store {
 
     fn rebuild(&mut self, reason: &'static str, records: &HashSet<Id>) -> Result<()> {
         self.catalog.clear(&self.header.store)?;
-        self.packs = super::PackCache::default();
-        for id in records {
-            self.replay(*id)?;
-        }
+        self.file_maps = super::FileMaps::default();
+        self.replay_all(records.iter().copied().collect())?;
         self.notices.push(Notice::CatalogRebuilt { reason, records: records.len() });
         Ok(())
     }
@@ -119,18 +114,25 @@ impl Store {
         Ok(ids)
     }
 
-    /// Adds one record, and the packs that it names, to the catalog.
-    fn replay(&mut self, id: Id) -> Result<()> {
-        let path = self.layout.record(id);
-        let record = match SaveRecord::read(&*self.fs, &path, id) {
-            // Another process removed it since it was listed.
-            Err(StoreError::Fs(error)) if error.is_missing() => return Ok(()),
-            record => record?,
-        };
-        for pack in &record.packs {
-            self.index_or_notice(*pack)?;
+    /// Adds records, and the packs that they name, in their order.
+    fn replay_all(&mut self, ids: Vec<Id>) -> Result<()> {
+        let mut records = Vec::new();
+        for id in ids {
+            let path = self.layout.record(id);
+            match SaveRecord::read(&*self.fs, &path, id) {
+                // Another process removed it since it was listed.
+                Err(StoreError::Fs(error)) if error.is_missing() => {}
+                record => records.push((id, record?)),
+            }
         }
-        self.apply(id, &record)
+        records.sort_by_key(|(id, record)| (record.saved_at, record.sequence, *id));
+        for (id, record) in records {
+            for pack in &record.packs {
+                self.index_or_notice(*pack)?;
+            }
+            self.apply(id, &record)?;
+        }
+        Ok(())
     }
 
     /// Adds a record whose packs are in the catalog.
@@ -144,8 +146,25 @@ impl Store {
                 self.catalog.mark_recorded(*pack)?;
             }
             self.catalog.add_record((id, record.saved_at, record.sequence), &revisions)?;
-            Ok(())
-        })
+            Ok::<(), StoreError>(())
+        })?;
+        self.note_paths(&self.recipes_in(&record.packs)?)
+    }
+
+    /// The recipes in those of these packs that can be read.
+    fn recipes_in(&self, packs: &[Id]) -> Result<Vec<Place>> {
+        let mut places = Vec::new();
+        for id in packs {
+            let pack = match self.pack(*id) {
+                Err(error) if error.is_damage() => continue,
+                pack => pack?,
+            };
+            for frame in pack.frames().iter().filter(|frame| frame.kind == FrameKind::Recipes) {
+                let positions = frame.first..frame.first + frame.count;
+                places.extend(positions.map(|position| Place { pack: *id, position }));
+            }
+        }
+        Ok(places)
     }
 
     fn index_or_notice(&mut self, pack: Id) -> Result<()> {

@@ -6,10 +6,14 @@
 //! fails. It knows blobs, records and names; it deliberately knows nothing of
 //! image archives, terminals or clocks.
 
+mod ahead;
+mod bases;
 mod blob;
 mod cache;
 mod catalog_sync;
+mod decoder;
 mod error;
+mod file_map;
 mod header;
 mod layer_writer;
 mod layout;
@@ -26,11 +30,13 @@ pub use header::StoreHeader;
 pub use session::{Stored, WriteSession};
 
 use crate::catalog::{BlobRow, Catalog};
+use crate::codec::Levels;
 use crate::digest::{Digest, Id};
 use crate::fs::{self, Fs};
 use crate::pack::reader::PackReader;
+use decoder::Decoder;
 use layout::Layout;
-use packs::PackCache;
+use packs::FileMaps;
 
 /// The result of a store operation.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -73,7 +79,8 @@ pub struct Store {
     layout: Layout,
     header: StoreHeader,
     catalog: Catalog,
-    packs: PackCache,
+    decoder: Decoder,
+    file_maps: FileMaps,
     notices: Vec<Notice>,
 }
 
@@ -116,8 +123,15 @@ impl Store {
         }
         let header = StoreHeader::read(&*fs, &layout.header())?;
         let (catalog, found) = catalog_sync::open(&layout, &header.store, options)?;
-        let mut store =
-            Self { fs, layout, header, catalog, packs: PackCache::default(), notices: Vec::new() };
+        let mut store = Self {
+            decoder: Decoder::new(Arc::clone(&fs), layout.clone()),
+            fs,
+            layout,
+            header,
+            catalog,
+            file_maps: FileMaps::default(),
+            notices: Vec::new(),
+        };
         store.bring_up_to_date(found)?;
         Ok(store)
     }
@@ -148,13 +162,13 @@ impl Store {
     }
 
     /// Starts to add to the store.
-    pub fn begin(&mut self, level: i32) -> Result<WriteSession<'_>> {
+    pub fn begin(&mut self, levels: Levels) -> Result<WriteSession<'_>> {
         self.adopt_packs()?;
-        WriteSession::begin(self, level)
+        WriteSession::begin(self, levels)
     }
 
     /// A pack, open.
     fn pack(&self, id: Id) -> Result<Arc<PackReader>> {
-        self.packs.get(id, || Ok(PackReader::open(&*self.fs, &self.layout.pack(id))?))
+        self.decoder.pack(id)
     }
 }

@@ -6,23 +6,31 @@
 //! names are durable. Dropping a session leaves at most whole packs without a
 //! record, which later sessions use. Deliberately doesn't know what blobs mean.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io::Read;
 use std::sync::Arc;
 
-use super::layer_writer::LayerWriter;
+use super::layer_writer::{FRAME_BITS, LayerWriter};
 use super::record::SaveRecord;
 use super::workspace::Workspace;
 use super::{Notice, Result, Store, StoreError};
 use crate::catalog::Place;
 use crate::chunk::recipe::{Body, INLINE_MAX, Names, Recipe, Span};
+use crate::codec::Levels;
 use crate::digest::{Digest, DigestHasher, Id};
 use crate::fs;
 use crate::layer::split::{Sink, Splitter};
-use crate::pack::format::{FrameKind, PackKind, len32};
+use crate::pack::format::{DEPTH_MAX, FrameKind, PackKind, len32};
 use crate::pack::frame::RawFrame;
 use crate::pack::pipeline::{Pipeline, Places};
 use crate::time::Time;
+
+/// Content waits in one frame for each depth.
+const DEPTHS: usize = DEPTH_MAX as usize + 1;
+
+/// A frame with bases is closed at this many bytes: what it takes to decode it,
+/// bases and all, is then little, and compression hardly gains from more.
+const DELTA_FRAME: usize = 1 << 20;
 
 /// Bytes that are read from an input at a time.
 const READ: usize = 1 << 20;
@@ -40,11 +48,11 @@ pub struct Stored {
     pub known: bool,
 }
 
-/// Where a chunk that was put is.
+/// Where a chunk is.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ChunkPlace {
-    /// Among this session's own, by the order in which they were put.
-    Own { ordinal: u64, new: bool },
+    /// In a frame of this session whose pack isn't in place yet.
+    Own { frame: u64, index: u32 },
     /// In a pack of the catalog.
     Known(Place),
 }
@@ -52,11 +60,21 @@ pub(super) enum ChunkPlace {
 /// What the sections of a blob name, before all packs are closed.
 #[derive(Debug)]
 pub(super) struct Named {
-    /// Range of own ordinals.
-    pub(super) own: Option<(u64, u64)>,
+    /// Own frames.
+    pub(super) frames: BTreeSet<u64>,
     /// First virtual number, and the pack.
     pub(super) packs: Vec<(u64, Id)>,
     pub(super) sections: Vec<Id>,
+}
+
+/// A frame that is being filled. Content waits in one for each depth.
+#[derive(Debug, Default)]
+struct Filling {
+    frame: RawFrame,
+    /// What virtual numbers of its chunks begin with.
+    number: u64,
+    /// The base chunks that are in it.
+    bases: HashSet<Place>,
 }
 
 #[derive(Debug)]
@@ -73,13 +91,16 @@ pub struct WriteSession<'s> {
     // Before the workspace, so that its threads end before the folder goes.
     pipeline: Pipeline,
     workspace: Workspace,
-    content: RawFrame,
-    sections: RawFrame,
-    /// Chunks of packs that aren't in place yet, with their ordinals.
-    waiting: HashMap<Id, u64>,
-    next_ordinal: u64,
-    /// First ordinal, count and directory of own data packs in place.
-    spans: Vec<(u64, u32, Id)>,
+    /// By depth.
+    content: [Filling; DEPTHS],
+    sections: Filling,
+    /// Chunks of packs that aren't in place yet: frame and index.
+    waiting: HashMap<Id, (u64, u32)>,
+    next_frame: u64,
+    /// Data frames on their way, in their order.
+    pushed: VecDeque<u64>,
+    /// Own data frames in place: directory, position of the first chunk, count.
+    placed: HashMap<u64, (Id, u32, u32)>,
     blobs: HashMap<Digest, u64>,
     pending: Vec<(Digest, u64, Pending)>,
     packs: Vec<Id>,
@@ -89,7 +110,7 @@ pub struct WriteSession<'s> {
 }
 
 impl<'s> WriteSession<'s> {
-    pub(super) fn begin(store: &'s mut Store, level: i32) -> Result<Self> {
+    pub(super) fn begin(store: &'s mut Store, levels: Levels) -> Result<Self> {
         store.header.check_write()?;
         let workspace = Workspace::create(&store.fs, &store.layout)?;
         let layout = store.layout.clone();
@@ -97,16 +118,17 @@ impl<'s> WriteSession<'s> {
             folder: workspace.path().to_owned(),
             target: Box::new(move |id| layout.pack(id)),
         };
-        let pipeline = Pipeline::start(Arc::clone(&store.fs), places, level);
+        let pipeline = Pipeline::start(Arc::clone(&store.fs), places, levels);
         Ok(Self {
             store,
             pipeline,
             workspace,
-            content: RawFrame::default(),
-            sections: RawFrame::default(),
+            content: Default::default(),
+            sections: Filling::default(),
             waiting: HashMap::new(),
-            next_ordinal: 0,
-            spans: Vec::new(),
+            next_frame: 1,
+            pushed: VecDeque::new(),
+            placed: HashMap::new(),
             blobs: HashMap::new(),
             pending: Vec::new(),
             packs: Vec::new(),
@@ -185,41 +207,99 @@ impl<'s> WriteSession<'s> {
         self.pending.retain(|(digest, _, _)| digests.contains(digest));
     }
 
-    /// Puts a chunk of content, unless it is there.
-    pub(super) fn put_chunk(&mut self, bytes: &[u8]) -> Result<ChunkPlace> {
-        let id = Id::of(bytes);
-        if let Some(ordinal) = self.waiting.get(&id) {
-            return Ok(ChunkPlace::Own { ordinal: *ordinal, new: false });
+    /// Where the chunk with this id is, if it is anywhere.
+    pub(super) fn find_chunk(&mut self, id: Id) -> Result<Option<ChunkPlace>> {
+        if let Some((frame, index)) = self.waiting.get(&id) {
+            return Ok(Some(ChunkPlace::Own { frame: *frame, index: *index }));
         }
-        if let Some((place, recorded)) = self.store.find_chunk(id)? {
-            self.refer(place, recorded);
-            return Ok(ChunkPlace::Known(place));
-        }
-        if !self.content.has_room(bytes.len()) {
-            self.flush_content()?;
-        }
-        self.content.push(id, bytes);
-        let ordinal = self.next_ordinal;
-        self.next_ordinal += 1;
-        self.waiting.insert(id, ordinal);
-        Ok(ChunkPlace::Own { ordinal, new: true })
+        let Some((place, recorded)) = self.store.find_chunk(id)? else { return Ok(None) };
+        self.refer(place, recorded);
+        Ok(Some(ChunkPlace::Known(place)))
     }
 
-    /// Puts a section, unless it is there; returns its id.
-    pub(super) fn put_section(&mut self, bytes: &[u8]) -> Result<Id> {
+    /// Puts a new chunk of content, to be compressed against these others.
+    /// Returns the number of its frame, and its index in that.
+    pub(super) fn put_chunk(
+        &mut self,
+        id: Id,
+        bytes: &[u8],
+        bases: &[Place],
+    ) -> Result<(u64, u32)> {
+        let (bases, depth) = self.usable(bases)?;
+        let slot = usize::from(depth);
+        if !self.content[slot].has_room(&self.store, bytes.len(), &bases)? {
+            self.flush_content(slot)?;
+        }
+        let filling = &mut self.content[slot];
+        if filling.frame.is_empty() {
+            filling.number = self.next_frame;
+            self.next_frame += 1;
+        }
+        filling.add_bases(self.store, &bases, depth)?;
+        let place = (filling.number, len32(filling.frame.ids.len()));
+        filling.frame.push(id, bytes);
+        self.waiting.insert(id, place);
+        Ok(place)
+    }
+
+    /// Those of the chunks that a frame may be built upon, and the depth that it
+    /// then has.
+    fn usable(&self, bases: &[Place]) -> Result<(Vec<Place>, u8)> {
+        let mut usable = Vec::new();
+        let mut depth = 0;
+        for place in bases {
+            let below = self.store.depth_of(*place)?;
+            if below < DEPTH_MAX {
+                depth = depth.max(below + 1);
+                usable.push(*place);
+            }
+        }
+        Ok((usable, depth))
+    }
+
+    /// Puts a section, unless it is there; returns its id. It is compressed
+    /// against the section of the same number in the layer that was last seen
+    /// with most of the paths in `votes`.
+    pub(super) fn put_section(&mut self, bytes: &[u8], votes: &[i64], number: usize) -> Result<Id> {
         let id = Id::of(bytes);
-        if self.sections.ids.contains(&id) {
+        if self.sections.frame.ids.contains(&id) {
             return Ok(id);
         }
         if let Some((place, recorded)) = self.store.find_chunk(id)? {
             self.refer(place, recorded);
             return Ok(id);
         }
-        if !self.sections.has_room(bytes.len()) {
+        let bases = self.section_base(votes, number)?;
+        if !self.sections.has_room(&self.store, bytes.len(), &bases)? {
             self.flush_sections()?;
         }
-        self.sections.push(id, bytes);
+        let mut depth = 0;
+        for base in &bases {
+            depth = depth.max(self.store.depth_of(*base)? + 1);
+        }
+        self.sections.add_bases(self.store, &bases, depth)?;
+        self.sections.frame.push(id, bytes);
         Ok(id)
+    }
+
+    /// The chunk that a section is compressed against.
+    fn section_base(&self, votes: &[i64], number: usize) -> Result<Vec<Place>> {
+        let mut counts: HashMap<Place, usize> = HashMap::new();
+        for key in votes {
+            if let Some(recipe) = self.store.catalog.layer_with_path(*key)? {
+                *counts.entry(recipe).or_default() += 1;
+            }
+        }
+        let best = counts.into_iter().max_by_key(|(recipe, count)| (*count, *recipe));
+        let Some((recipe, _)) = best else { return Ok(Vec::new()) };
+        let map = match self.store.cached_file_map(recipe) {
+            Err(error) if error.is_damage() => return Ok(Vec::new()),
+            map => map?,
+        };
+        let sections = map.sections();
+        let Some(id) = sections.get(number).or(sections.last()) else { return Ok(Vec::new()) };
+        let Some((place, _)) = self.store.find_chunk(*id)? else { return Ok(Vec::new()) };
+        self.store.base_of_depth(place)
     }
 
     /// A pack that no record names must be named by ours if we refer to it.
@@ -229,18 +309,19 @@ impl<'s> WriteSession<'s> {
         }
     }
 
-    fn flush_content(&mut self) -> Result<()> {
-        let frame = std::mem::take(&mut self.content);
-        if !frame.is_empty() {
-            self.pipeline.push(FrameKind::Content, frame)?;
+    fn flush_content(&mut self, slot: usize) -> Result<()> {
+        let filling = std::mem::take(&mut self.content[slot]);
+        if !filling.frame.is_empty() {
+            self.pushed.push_back(filling.number);
+            self.pipeline.push(FrameKind::Content, filling.frame)?;
         }
         self.take_placed()
     }
 
     fn flush_sections(&mut self) -> Result<()> {
-        let frame = std::mem::take(&mut self.sections);
-        if !frame.is_empty() {
-            self.pipeline.push(FrameKind::Sections, frame)?;
+        let filling = std::mem::take(&mut self.sections);
+        if !filling.frame.is_empty() {
+            self.pipeline.push(FrameKind::Sections, filling.frame)?;
         }
         Ok(())
     }
@@ -253,10 +334,12 @@ impl<'s> WriteSession<'s> {
             self.packs.push(pack.id);
             self.packs_bytes += pack.size;
             if kind == PackKind::Data {
-                let count = len32(pack.directory.ids.len());
-                let first =
-                    self.spans.last().map_or(0, |(first, count, _)| first + u64::from(*count));
-                self.spans.push((first, count, pack.directory_id));
+                for frame in &pack.frames {
+                    if let Some(number) = self.pushed.pop_front() {
+                        let place = (pack.directory_id, frame.first, frame.count);
+                        self.placed.insert(number, place);
+                    }
+                }
                 for id in &pack.directory.ids {
                     self.waiting.remove(id);
                 }
@@ -274,7 +357,9 @@ impl<'s> WriteSession<'s> {
         now: Time,
         as_given: bool,
     ) -> Result<(Id, SaveRecord)> {
-        self.flush_content()?;
+        for slot in 0..DEPTHS {
+            self.flush_content(slot)?;
+        }
         self.pipeline.close(PackKind::Data)?;
         self.take_placed()?;
         self.flush_sections()?;
@@ -334,18 +419,13 @@ impl<'s> WriteSession<'s> {
     /// Says what virtual numbers mean, now that all data packs are closed.
     fn names(&self, named: Named) -> Result<Names> {
         let mut names = Names { sections: named.sections, ..Names::default() };
-        let (low, high) = named.own.unwrap_or((0, 0));
-        for (first, count, directory) in &self.spans {
-            let end = first + u64::from(*count);
-            if *first < high && low < end {
-                let directory = add_directory(&mut names, *directory);
-                names.spans.push(Span {
-                    virtual_first: *first,
-                    directory,
-                    first: 0,
-                    count: *count,
-                });
-            }
+        for number in named.frames {
+            let place = self.placed.get(&number);
+            let (directory, first, count) =
+                *place.ok_or(StoreError::Inconsistent("a frame that wasn't written"))?;
+            let directory = add_directory(&mut names, directory);
+            let virtual_first = number << FRAME_BITS;
+            names.spans.push(Span { virtual_first, directory, first, count });
         }
         for (virtual_first, pack) in named.packs {
             let pack = self.store.pack(pack)?;
@@ -354,6 +434,34 @@ impl<'s> WriteSession<'s> {
             names.spans.push(Span { virtual_first, directory, first: 0, count });
         }
         Ok(names)
+    }
+}
+
+impl Filling {
+    /// Whether a chunk of so many bytes fits with its bases.
+    fn has_room(&self, store: &Store, length: usize, bases: &[Place]) -> Result<bool> {
+        let mut base_length = 0;
+        for place in bases.iter().filter(|place| !self.bases.contains(place)) {
+            base_length += store.chunk_length(*place)?;
+        }
+        let full = self.frame.base.depth > 0 && self.frame.raw.len() + length > DELTA_FRAME;
+        Ok(!full && self.frame.has_room(length) && self.frame.base.has_room(base_length))
+    }
+
+    /// Adds the bases that aren't in it, as far as they fit.
+    fn add_bases(&mut self, store: &Store, bases: &[Place], depth: u8) -> Result<()> {
+        for place in bases {
+            if self.bases.contains(place) || !self.frame.base.has_room(store.chunk_length(*place)?)
+            {
+                continue;
+            }
+            let chunk = store.chunk_at(*place)?;
+            let directory = store.pack(place.pack)?.directory_id();
+            self.frame.base.push(directory, place.position, chunk.as_slice());
+            self.frame.base.depth = self.frame.base.depth.max(depth);
+            self.bases.insert(*place);
+        }
+        Ok(())
     }
 }
 
