@@ -5,8 +5,8 @@
 //! layer once, by its SHA-256, as registries and `docker save | zstd` per layer would; it runs on
 //! one core, where orlop uses all.
 //!
-//! `ORLOP_BENCH_MB` is the size of one image (16), `ORLOP_BENCH_VERSIONS` how many there are of
-//! each family (6), `ORLOP_BENCH_LEVEL` orlop's zstd level (its own default, 6).
+//! `ORLOP_BENCH_MB` is the size of one image (32), `ORLOP_BENCH_VERSIONS` how many there are of
+//! each family (8), `ORLOP_BENCH_LEVEL` orlop's zstd level (its own default, 6).
 
 #![allow(clippy::print_stdout, reason = "a bench prints its result")]
 #![allow(clippy::disallowed_methods, reason = "the bench lays out files of its own")]
@@ -37,8 +37,8 @@ const PROGRAM: &str = "orlop bench";
 
 fn main() -> Result<()> {
     let setting = |name, default| std::env::var(name).map_or(Ok(default), |text| text.parse());
-    let bytes = setting("ORLOP_BENCH_MB", 16)? << 20;
-    let versions = setting("ORLOP_BENCH_VERSIONS", 6)?;
+    let bytes = setting("ORLOP_BENCH_MB", 32)? << 20;
+    let versions = setting("ORLOP_BENCH_VERSIONS", 8)?;
     let level = i32::try_from(setting("ORLOP_BENCH_LEVEL", 6)?)?;
     let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     println!(

