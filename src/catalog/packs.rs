@@ -78,8 +78,8 @@ impl Catalog {
     }
 
     /// Adds a pack with its chunks, in the order of its directory, and the
-    /// blobs whose recipes are in it (digest, size, position). If it is there
-    /// already, nothing changes. Call in a transaction.
+    /// blobs whose recipes are in it (digest, size, position), which take the
+    /// place of older ones. If it is there already, nothing changes. Call in a transaction.
     pub fn add_pack(
         &self,
         (id, kind, size): (Id, u8, u64),
@@ -103,7 +103,7 @@ impl Catalog {
             insert.execute([key, encode_place(number, position)])?;
         }
         let mut insert =
-            self.connection.prepare_cached("INSERT OR IGNORE INTO blob VALUES (?1, ?2, ?3)")?;
+            self.connection.prepare_cached("INSERT OR REPLACE INTO blob VALUES (?1, ?2, ?3)")?;
         for (digest, size, position) in blobs {
             let place = encode_place(number, *position);
             insert.execute(params![digest.as_bytes(), size.cast_signed(), place])?;

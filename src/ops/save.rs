@@ -332,7 +332,10 @@ impl Save<'_, '_> {
             make_manifest(image.config_digest, image.config.len() as u64, &layers)
         });
         let platform = platform(image);
-        let names = self.changed_names(image, &platform)?;
+        let complete = known == layers.len() as u64
+            && self.session.blob(image.config_digest)?.is_some()
+            && self.session.blob(Digest::of(&manifest))?.is_some();
+        let names = self.changed_names(image, &platform, complete)?;
         let mut saved = SavedImage {
             references: image.references.clone(),
             image_id: image.config_digest,
@@ -366,24 +369,25 @@ impl Save<'_, '_> {
     }
 
     /// The names under which the image is not the newest revision; `None` where
-    /// it is under all of them (DESIGN: known).
+    /// it is under all of them. What isn't `complete` in the store is saved again.
     fn changed_names(
         &self,
         image: &ArchiveImage,
         platform: &Platform,
+        complete: bool,
     ) -> Result<Option<Vec<String>>, SaveError> {
         let catalog = self.session.store().catalog();
         let platform = platform.to_string();
         if image.references.is_empty() {
             let known = catalog.has_unnamed(image.config_digest, &platform)?;
-            return Ok((!known).then(Vec::new));
+            return Ok((!known || !complete).then(Vec::new));
         }
         let mut changed = Vec::new();
         for reference in &image.references {
             let newest = catalog.revision(reference.repository(), reference.tag(), 0)?;
             let same = newest
                 .is_some_and(|row| row.image_id == image.config_digest && row.platform == platform);
-            if !same {
+            if !same || !complete {
                 changed.push(reference.to_string());
             }
         }

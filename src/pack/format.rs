@@ -16,6 +16,10 @@ pub const FRAME_RAW_MAX: u32 = 4 << 20;
 pub const FRAME_STORED_MAX: u32 = 8 << 20;
 /// The largest frame header.
 pub const FRAME_HEADER_MAX: u32 = 1 << 20;
+/// The largest chunk of content.
+const CONTENT_CHUNK_MAX: u32 = 256 << 10;
+/// The largest chunk of anything else.
+const METADATA_CHUNK_MAX: u32 = 1 << 20;
 /// The most chunks in a frame.
 pub const FRAME_CHUNKS_MAX: u32 = 1 << 16;
 /// The largest prefix of a frame.
@@ -88,6 +92,14 @@ impl FrameKind {
             3 => Ok(Self::Sections),
             4 => Ok(Self::Directories),
             _ => Err(Malformed::Other("a frame is of a kind that this program doesn't know")),
+        }
+    }
+
+    /// The largest chunk in such frames.
+    fn chunk_max(self) -> u32 {
+        match self {
+            Self::Content => CONTENT_CHUNK_MAX,
+            Self::Recipes | Self::Sections | Self::Directories => METADATA_CHUNK_MAX,
         }
     }
 
@@ -284,8 +296,12 @@ impl FrameHeader {
             lengths.push(cursor.count("the length of a chunk", raw_len)?);
         }
         let total: u64 = lengths.iter().map(|length| u64::from(*length)).sum();
-        if total != u64::from(raw_len) || lengths.contains(&0) {
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        if total != u64::from(raw_len) || lengths.contains(&0) || longest > kind.chunk_max() {
             return Err(Malformed::Other("the chunks of a frame don't add up to it"));
+        }
+        if bases.is_empty() != (depth == 0) || (codec == Codec::Stored && depth > 0) || count == 0 {
+            return Err(Malformed::Other("the fields of a frame header contradict each other"));
         }
         if cursor.rest().len() != FRAME_HASH {
             return Err(Malformed::Other("a frame header has bytes too many"));
@@ -384,6 +400,14 @@ pub struct FrameEntry {
     pub depth: u8,
 }
 
+impl FrameEntry {
+    /// Offset of what comes after it.
+    fn end(&self) -> u64 {
+        let length = u64::from(self.header_len) + u64::from(self.stored_len);
+        self.offset.saturating_add(length)
+    }
+}
+
 /// The frame table in its stored form.
 pub fn encode_table(frames: &[FrameEntry]) -> Vec<u8> {
     let mut out = table_head(*TABLE_MAGIC, frames.len());
@@ -412,10 +436,19 @@ pub fn decode_table(bytes: &[u8]) -> Result<Vec<FrameEntry>, Malformed> {
             count: limited(cursor.u32()?, "the chunks of a frame", FRAME_CHUNKS_MAX)?,
             kind: FrameKind::from_code(cursor.u8()?)?,
             codec: Codec::from_code(cursor.u8()?)?,
-            depth: cursor.u16()?.to_le_bytes()[1],
+            depth: {
+                let [cipher, depth] = cursor.array()?;
+                if cipher != 0 || depth > DEPTH_MAX {
+                    return Err(Malformed::Other("a frame has an unknown cipher or is too deep"));
+                }
+                depth
+            },
         };
-        let expected = frames.last().map_or(0, |before| before.first + before.count);
-        if frame.first != expected || frame.count == 0 {
+        let follows = frames.last().is_none_or(|before| {
+            before.first.checked_add(before.count) == Some(frame.first)
+                && before.end() == frame.offset
+        });
+        if !follows || frame.count == 0 || (frames.is_empty() && frame.first != 0) {
             return Err(Malformed::Other("the frames of a pack don't follow each other"));
         }
         frames.push(frame);
@@ -489,9 +522,9 @@ fn split_table(bytes: &[u8], magic: [u8; 8], row: usize) -> Result<(usize, &[u8]
     if cursor.array()? != magic {
         return Err(Malformed::Other("a table of a pack doesn't begin as it should"));
     }
-    let (count, _) = (cursor.u32()?, cursor.u32()?);
+    let (count, reserved) = (cursor.u32()?, cursor.u32()?);
     let rows = bytes.len() - TABLE_HEAD;
-    if in_memory(count).checked_mul(row) != Some(rows) {
+    if in_memory(count).checked_mul(row) != Some(rows) || reserved != 0 {
         return Err(Malformed::Other("a table of a pack has another length than it says"));
     }
     Ok((in_memory(count), cursor.rest()))

@@ -9,6 +9,9 @@
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io::Read;
 use std::sync::Arc;
+use std::thread;
+
+use crossbeam_channel::{Sender, bounded};
 
 use super::layer_writer::{FRAME_BITS, LayerWriter};
 use super::record::SaveRecord;
@@ -22,7 +25,7 @@ use crate::fs;
 use crate::layer::split::{Sink, Splitter};
 use crate::pack::format::{DEPTH_MAX, FrameKind, PackKind, len32};
 use crate::pack::frame::RawFrame;
-use crate::pack::pipeline::{Pipeline, Places};
+use crate::pack::pipeline::{Pipeline, PipelineError, Places};
 use crate::time::Time;
 
 /// Content waits in one frame for each depth.
@@ -34,6 +37,8 @@ const DELTA_FRAME: usize = 1 << 20;
 
 /// Bytes that are read from an input at a time.
 const READ: usize = 1 << 20;
+/// How many of these wait to be hashed.
+const PIECES: usize = 4;
 
 /// A blob that is in the store, or will be with the commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,12 +147,18 @@ impl<'s> WriteSession<'s> {
         self.store
     }
 
-    /// The size of a blob that the store has, or will have with the commit.
-    pub fn blob(&self, digest: Digest) -> Result<Option<u64>> {
-        match self.blobs.get(&digest) {
-            Some(size) => Ok(Some(*size)),
-            None => Ok(self.store.blob(digest)?.map(|row| row.size)),
+    /// The size of a blob that the store has, or will have with the commit. One
+    /// that has become incomplete doesn't count: it is to be put again.
+    pub fn blob(&mut self, digest: Digest) -> Result<Option<u64>> {
+        if let Some(size) = self.blobs.get(&digest) {
+            return Ok(Some(*size));
         }
+        let Some(row) = self.store.blob(digest)? else { return Ok(None) };
+        if !self.store.is_whole(digest)? {
+            return Ok(None);
+        }
+        self.blobs.insert(digest, row.size);
+        Ok(Some(row.size))
     }
 
     /// Puts a small blob.
@@ -174,31 +185,59 @@ impl<'s> WriteSession<'s> {
     /// Puts a layer, reading it to its end. What it hashes to is for the caller
     /// to compare.
     pub fn put_layer(&mut self, input: &mut dyn Read) -> Result<Stored> {
-        let mut hasher = DigestHasher::default();
+        // SHA-256 is the slowest step that every byte takes, so it has a thread.
+        let (pieces, queue) = bounded::<Arc<Vec<u8>>>(PIECES);
+        thread::scope(|scope| {
+            let hashing = scope.spawn(move || {
+                let mut hasher = DigestHasher::default();
+                queue.iter().for_each(|piece| hasher.update(&piece));
+                hasher.finish()
+            });
+            let (named, size, new) = self.split_layer(input, &pieces)?;
+            drop(pieces);
+            let digest = hashing.join().map_err(|_| StoreError::Pipeline(PipelineError::Died))?;
+            let known = self.blob(digest)?.is_some();
+            if !known {
+                self.blobs.insert(digest, size);
+                self.pending.push((digest, size, Pending::Tar(named)));
+            }
+            Ok(Stored { digest, size, new, known })
+        })
+    }
+
+    /// Takes a layer apart, and passes on all that was read. Returns what it
+    /// names, its size, and how much of it was new.
+    fn split_layer(
+        &mut self,
+        input: &mut dyn Read,
+        pieces: &Sender<Arc<Vec<u8>>>,
+    ) -> Result<(Named, u64, u64)> {
         let mut size = 0;
         let mut splitter = Splitter::default();
         let mut writer = LayerWriter::new(self);
-        let mut buffer = vec![0; READ];
+        let mut spare: VecDeque<Arc<Vec<u8>>> = VecDeque::new();
         loop {
-            let count = match input.read(&mut buffer) {
+            // The oldest piece is most likely one that was hashed.
+            let mut piece = spare.pop_front().and_then(Arc::into_inner).unwrap_or_default();
+            piece.resize(READ, 0);
+            match input.read(&mut piece) {
                 Ok(0) => break,
-                Ok(count) => count,
+                Ok(count) => piece.truncate(count),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(StoreError::Input(error)),
-            };
-            hasher.update(&buffer[..count]);
-            splitter.push(&buffer[..count], &mut writer)?;
-            size += count as u64;
+            }
+            let piece = Arc::new(piece);
+            // The other end only goes with this one.
+            drop(pieces.send(Arc::clone(&piece)));
+            splitter.push(&piece, &mut writer)?;
+            size += piece.len() as u64;
+            if spare.len() < PIECES {
+                spare.push_back(piece);
+            }
         }
         splitter.finish(&mut writer)?;
         let (named, new) = writer.finish()?;
-        let digest = hasher.finish();
-        let known = self.blob(digest)?.is_some();
-        if !known {
-            self.blobs.insert(digest, size);
-            self.pending.push((digest, size, Pending::Tar(named)));
-        }
-        Ok(Stored { digest, size, new, known })
+        Ok((named, size, new))
     }
 
     /// Forgets blobs that were put and that nothing needs after all.

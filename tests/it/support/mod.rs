@@ -5,6 +5,8 @@
 
 #![allow(dead_code, reason = "tests use of it what they need")]
 
+pub(crate) mod docker;
+
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
