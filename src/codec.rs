@@ -1,7 +1,7 @@
 //! Compression: zstd for frames, gzip and zstd for whole inputs.
 //!
 //! Owns the zstd and flate2 crates. Every decoder is bounded: by the length
-//! that the caller expects, or by a window of [`WINDOW_LOG_MAX`].
+//! that the caller expects, or by a window of `WINDOW_LOG_MAX`.
 
 use std::fmt;
 use std::io::{self, BufRead, Read};

@@ -58,6 +58,7 @@ impl Time {
     }
 
     /// One second later.
+    #[must_use]
     pub fn next_second(self) -> Self {
         Self(self.0 + jiff::SignedDuration::from_secs(1))
     }

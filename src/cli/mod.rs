@@ -14,6 +14,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 
 use exit::Exit;
@@ -35,7 +36,9 @@ struct Arguments {
 #[derive(Debug, clap::Args)]
 struct Global {
     /// Folder of the store [default: orlop in the user's data folder]
-    #[arg(short, long, global = true, env = "ORLOP_STORE", value_name = "PATH")]
+    // An empty variable is no variable, so the parser must let it pass.
+    #[arg(short, long, global = true, env = "ORLOP_STORE", value_name = "PATH",
+        value_parser = OsStringValueParser::new().map(PathBuf::from))]
     store: Option<PathBuf>,
     /// Print nothing but data and errors
     #[arg(short, long, global = true)]

@@ -223,7 +223,7 @@ fn after_member(last: Option<&str>) -> String {
 pub(crate) fn shown(text: &str) -> String {
     const MOST: usize = 200;
     match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
+        Some((end, _)) => format!("{}\u{2026}", &text[..end]),
         None => text.to_owned(),
     }
 }
@@ -235,9 +235,9 @@ mod tests {
     #[test]
     fn long_texts_are_cut_at_a_character() {
         assert_eq!(shown("abc"), "abc");
-        let cut = shown(&"ä".repeat(5000));
+        let cut = shown(&"\u{e4}".repeat(5000));
         assert_eq!(cut.chars().count(), 201);
-        assert!(cut.ends_with('…'));
+        assert!(cut.ends_with('\u{2026}'));
     }
 
     #[test]

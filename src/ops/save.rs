@@ -6,13 +6,13 @@
 //! where the input can seek.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use super::input::{Bytes, Input};
 use crate::catalog::CatalogError;
 use crate::codec::Levels;
 use crate::digest::{Digest, Id};
+use crate::fs::InputFile;
 use crate::image::{
     self, Archive, ArchiveImage, Member, MemberKind, Members, Reference, Seekable, SmallBodies,
     Stream, Warning, check_plain_layer, make_manifest, media_type, resolve, wanted,
@@ -126,8 +126,8 @@ pub fn save(
     let session = store.begin(Levels::for_content(options.level))?;
     let mut save = Save { session, layers: HashMap::new(), counted: HashSet::new(), progress };
     let result = match input.bytes {
-        Bytes::File(file) => save.from_file(file),
-        Bytes::Stream(stream) => save.from_stream(stream),
+        Bytes::File(file) => save.take_file(file),
+        Bytes::Stream(stream) => save.take_stream(stream),
     };
     progress.finish();
     let mut archive = result?;
@@ -154,7 +154,7 @@ struct Save<'s, 'p> {
 }
 
 impl Save<'_, '_> {
-    fn from_file(&mut self, file: File) -> Result<Archive, SaveError> {
+    fn take_file(&mut self, file: InputFile) -> Result<Archive, SaveError> {
         let source = Seekable::new(BufReader::new(file)).map_err(SaveError::Read)?;
         let mut scan = Members::new(source);
         let mut members = Vec::new();
@@ -196,7 +196,7 @@ impl Save<'_, '_> {
         Ok(needed)
     }
 
-    fn from_stream(&mut self, stream: Box<dyn Read>) -> Result<Archive, SaveError> {
+    fn take_stream(&mut self, stream: Box<dyn Read>) -> Result<Archive, SaveError> {
         self.progress.begin(None);
         let mut scan = Members::new(Stream::new(stream));
         let mut members = Vec::new();
@@ -396,7 +396,7 @@ impl Save<'_, '_> {
 }
 
 /// Fetches the documents that say what the archive holds.
-fn resolve_seekable(file: &mut File, members: &[Member]) -> Result<Archive, SaveError> {
+fn resolve_seekable(file: &mut InputFile, members: &[Member]) -> Result<Archive, SaveError> {
     let mut bodies: HashMap<usize, Vec<u8>> = HashMap::new();
     loop {
         let missing = wanted(members, &|index| bodies.get(&index).map(Vec::as_slice))?;

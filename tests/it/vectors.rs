@@ -1,4 +1,4 @@
-//! The test vectors in docs/FORMAT.md §15, against the library and the second
+//! The test vectors in docs/FORMAT.md section 15, against the library and the second
 //! reader.
 //!
 //! A vector is a fenced block `vector NAME` of lines `label: value`; a line that

@@ -25,7 +25,7 @@ const BUFFER: usize = 1 << 20;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Which images: `app:1.4`, `app:1.4~1` (the one before),
-    /// `app:1.4@{2026-05-01}` (as of then), `app@sha256:…`, or 6 or more hex
+    /// `app:1.4@{2026-05-01}` (as of then), `app@sha256:...`, or 6 or more hex
     /// digits of an image ID
     #[arg(required = true, value_name = "REF")]
     names: Vec<String>,

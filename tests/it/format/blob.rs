@@ -1,4 +1,4 @@
-//! Recipes, sections, templates and the cutter, §5, §6 and §8 of docs/FORMAT.md.
+//! Recipes, sections, templates and the cutter, sections 5, 6 and 8 of docs/FORMAT.md.
 //!
 //! A blob is built in memory. What the text forbids is a panic. Where chunks come
 //! from is the business of `store`.

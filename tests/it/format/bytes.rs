@@ -1,4 +1,4 @@
-//! Numbers, ids and hex of the format, §1 of docs/FORMAT.md.
+//! Numbers, ids and hex of the format, section 1 of docs/FORMAT.md.
 //!
 //! A reader of test data: whatever the text forbids is a panic. Knows nothing of
 //! what the bytes stand for.

@@ -1,4 +1,4 @@
-//! Packs, §4 of docs/FORMAT.md: by a scan from the front, and by the footer.
+//! Packs, section 4 of docs/FORMAT.md: by a scan from the front, and by the footer.
 //!
 //! Checks all that can be checked of one pack; knows of no other packs, so the
 //! caller brings the prefix of a frame. What the text forbids is a panic.

@@ -1,4 +1,4 @@
-//! The store header, records, and the chunks of many packs, §3, §4 and §7 of
+//! The store header, records, and the chunks of many packs, sections 3, 4 and 7 of
 //! docs/FORMAT.md.
 //!
 //! Holds all decoded chunks in memory: made for small stores. What the text
