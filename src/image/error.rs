@@ -185,9 +185,7 @@ pub enum Error {
         evidence: &'static str,
     },
     /// No image archive at all.
-    #[error(
-        "not an image archive: found no `manifest.json`, `index.json`, `oci-layout` or `repositories` among {members} members"
-    )]
+    #[error("not an image archive: {}", without_documents(*members))]
     NotAnArchive {
         /// How many members were looked at.
         members: usize,
@@ -210,6 +208,16 @@ pub enum Error {
         /// What differs.
         problem: &'static str,
     },
+}
+
+fn without_documents(members: usize) -> String {
+    match members {
+        0 => "it is empty".to_owned(),
+        _ => format!(
+            "found no `manifest.json`, `index.json`, `oci-layout` or `repositories` \
+             among {members} members"
+        ),
+    }
 }
 
 fn after_member(last: Option<&str>) -> String {

@@ -5,9 +5,9 @@
 //! against their ids by the caller's directory.
 
 use super::format::{
-    BaseRun, Codec, FRAME_CHUNKS_MAX, FRAME_RAW_MAX, FrameEntry, FrameHeader, FrameKind,
-    PREFIX_MAX, len32,
+    BaseRun, Codec, FRAME_CHUNKS_MAX, FRAME_RAW_MAX, FrameHeader, FrameKind, PREFIX_MAX, len32,
 };
+use super::tables::FrameEntry;
 use crate::codec::{Compressor, Decompressor, ZstdError};
 use crate::digest::Id;
 use crate::varint::Malformed;
@@ -16,7 +16,7 @@ use crate::varint::Malformed;
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     /// Its header is damaged.
-    #[error("the frame header is damaged: {0}")]
+    #[error("the frame is malformed")]
     Header(#[from] Malformed),
     /// Its payload has another hash than the header says.
     #[error("the frame is damaged: expected payload {expected}, found {found}", expected = expected.short(), found = found.short())]

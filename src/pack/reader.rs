@@ -6,11 +6,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::format::{
-    Directory, FOOTER, Footer, FrameEntry, FrameHeader, HeaderError, PackKind, check_pack_header,
-    decode_table,
-};
+use super::format::{FrameHeader, HeaderError, PackKind, check_pack_header};
 use super::frame::{self, FrameError};
+use super::tables::{Directory, FOOTER, Footer, FrameEntry, decode_table};
 use crate::digest::Id;
 use crate::fs::{self, Fs, ReadFile};
 use crate::varint::{Malformed, in_memory};

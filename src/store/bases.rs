@@ -12,9 +12,9 @@ use crate::catalog::Place;
 
 /// Old files up to this many bytes are a base as a whole.
 const WHOLE: u64 = 256 << 10;
-/// How far around its place a chunk looks where an unchanged one is near, …
+/// How far around its place a chunk looks where an unchanged one is near, ...
 const NEAR: u64 = 64 << 10;
-/// … and where none is.
+/// ... and where none is.
 const FAR: u64 = 512 << 10;
 /// How many chunks ahead an unchanged one is looked for.
 const SEARCH: usize = 512;

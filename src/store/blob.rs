@@ -70,7 +70,7 @@ impl Store {
         let mut writer =
             BlobWriter { store: self, digest, content: Content::default(), packs: HashMap::new() };
         match &recipe.body {
-            Body::Bytes(bytes) => writer.put(bytes, out)?,
+            Body::Bytes(bytes) => put(bytes, out)?,
             Body::Chunks(names) => writer.chunks(names, recipe.size, out)?,
             Body::Tar(names) => writer.tar(names, recipe.size, out)?,
         }
@@ -140,10 +140,6 @@ struct Named<'w, 's> {
 }
 
 impl BlobWriter<'_> {
-    fn put(&mut self, bytes: &[u8], out: &mut dyn Write) -> Result<()> {
-        out.write_all(bytes).map_err(StoreError::Output)
-    }
-
     fn pack_of(&mut self, directory: Id) -> Result<Id> {
         if let Some(pack) = self.packs.get(&directory) {
             return Ok(*pack);
@@ -252,7 +248,7 @@ impl Source for Named<'_, '_> {
             };
             let rest = &chunk.as_slice()[start..];
             let now = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
-            self.writer.put(&rest[..now], out).map_err(Passed::Store)?;
+            put(&rest[..now], out).map_err(Passed::Store)?;
             left -= len64(&rest[..now]);
             if now < rest.len() {
                 self.writer.content.partial = Some((chunk, start + now));
@@ -262,6 +258,10 @@ impl Source for Named<'_, '_> {
     }
 
     fn write(&mut self, bytes: &[u8], out: &mut dyn Write) -> std::result::Result<(), Passed> {
-        self.writer.put(bytes, out).map_err(Passed::Store)
+        put(bytes, out).map_err(Passed::Store)
     }
+}
+
+fn put(bytes: &[u8], out: &mut dyn Write) -> Result<()> {
+    out.write_all(bytes).map_err(StoreError::Output)
 }

@@ -7,7 +7,7 @@
 //! never changed; guarantees that the catalog names only packs that were there.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::layout::{self, Layout};
 use super::record::{Revision, SaveRecord};
@@ -27,13 +27,13 @@ pub(super) fn open(
     store: &str,
     options: &OpenOptions,
 ) -> Result<(Catalog, Found)> {
-    if let Ok(opened) = open_at(layout.catalog(), store) {
+    if let Ok(opened) = open_at(&layout.catalog(), store) {
         return Ok(opened);
     }
     if let Some(cache) = &options.cache {
         let opened = fs::create_dir_all(&Disk, cache)
             .map_err(StoreError::from)
-            .and_then(|()| Ok(open_at(cache.join(format!("{store}.sqlite")), store)?));
+            .and_then(|()| Ok(open_at(&cache.join(format!("{store}.sqlite")), store)?));
         if let Ok(opened) = opened {
             return Ok(opened);
         }
@@ -42,16 +42,16 @@ pub(super) fn open(
 }
 
 /// A damaged file is replaced by a new one.
-fn open_at(path: PathBuf, store: &str) -> std::result::Result<(Catalog, Found), CatalogError> {
-    match Catalog::open(&path, store) {
+fn open_at(path: &Path, store: &str) -> std::result::Result<(Catalog, Found), CatalogError> {
+    match Catalog::open(path, store) {
         Err(error) if error.is_damage() => {
             for suffix in ["", "-wal", "-shm"] {
-                let mut name = path.clone().into_os_string();
+                let mut name = path.as_os_str().to_owned();
                 name.push(suffix);
                 // What can't be removed shows when it is opened.
                 drop(Disk.remove_file(&PathBuf::from(name)));
             }
-            let (catalog, _) = Catalog::open(&path, store)?;
+            let (catalog, _) = Catalog::open(path, store)?;
             Ok((catalog, Found::Foreign))
         }
         result => result,
@@ -105,8 +105,12 @@ impl Store {
     }
 
     /// The ids in the file names of a fanned-out folder.
-    fn list(&self, folder: &std::path::Path, extension: &str) -> Result<HashSet<Id>> {
+    fn list(&self, folder: &Path, extension: &str) -> Result<HashSet<Id>> {
         let mut ids = HashSet::new();
+        // Copying tools may leave out a folder that is empty.
+        if !self.fs.exists(folder) {
+            return Ok(ids);
+        }
         for part in self.fs.list(folder)?.iter().filter(|name| name.len() == 2) {
             let names = self.fs.list(&folder.join(part))?;
             ids.extend(names.iter().filter_map(|name| layout::id_in(name, extension)));

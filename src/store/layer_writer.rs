@@ -7,7 +7,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::bases::CurrentFile;
-use super::session::{ChunkPlace, Named, WriteSession};
+use super::filling::{ChunkPlace, Named};
+use super::session::WriteSession;
 use super::{Result, StoreError};
 use crate::chunk::cutter::Cutter;
 use crate::digest::Id;

@@ -11,9 +11,11 @@ mod bases;
 mod blob;
 mod cache;
 mod catalog_sync;
+mod commit;
 mod decoder;
 mod error;
 mod file_map;
+mod filling;
 mod header;
 mod layer_writer;
 mod layout;
@@ -164,6 +166,9 @@ impl Store {
 
     /// Starts to add to the store.
     pub fn begin(&mut self, levels: Levels) -> Result<WriteSession<'_>> {
+        for folder in self.layout.folders() {
+            fs::create_dir_all(&*self.fs, &folder)?;
+        }
         self.adopt_packs()?;
         WriteSession::begin(self, levels)
     }

@@ -13,10 +13,8 @@ use orlop::chunk::recipe::{Body, Names, Recipe, Span};
 use orlop::digest::{Digest, Id};
 use orlop::layer::section::SectionWriter;
 use orlop::layer::template::{Fields, Keep, Template};
-use orlop::pack::format::{
-    BaseRun, Codec, Directory, Footer, FrameEntry, FrameHeader, FrameKind, PackKind, decode_table,
-    encode_table, len32, pack_header,
-};
+use orlop::pack::format::{BaseRun, Codec, FrameHeader, FrameKind, PackKind, len32, pack_header};
+use orlop::pack::tables::{Directory, Footer, FrameEntry, decode_table, encode_table};
 use orlop::store::record::{Platform, Revision, Root, SaveRecord, Source};
 use orlop::varint;
 

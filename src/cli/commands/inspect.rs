@@ -92,12 +92,12 @@ fn row(found: Inspected) -> Result<Row, Failure> {
         size: revision.size,
         added: revision.added,
         layers: layers.collect(),
-        config: raw(found.config)?,
-        manifest: raw(found.manifest)?,
+        config: raw(&found.config)?,
+        manifest: raw(&found.manifest)?,
     })
 }
 
-fn raw(bytes: Vec<u8>) -> Result<Box<RawValue>, Failure> {
-    serde_json::from_slice(&bytes)
+fn raw(bytes: &[u8]) -> Result<Box<RawValue>, Failure> {
+    serde_json::from_slice(bytes)
         .map_err(|error| Failure::of("cannot show a stored document", &error, Exit::Damage))
 }

@@ -20,5 +20,5 @@ use super::surroundings;
 /// Finds the image that a user named.
 fn find(store: &Store, name: &str) -> Result<Resolved, Failure> {
     let query = Query::parse(name).map_err(|error| Failure::new(error.to_string(), Exit::Usage))?;
-    Ok(resolve(store, &query, &surroundings::parse_time)?)
+    Ok(resolve(store, &query, &surroundings::parse_as_of)?)
 }

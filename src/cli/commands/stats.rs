@@ -44,7 +44,7 @@ struct Kinds {
 
 #[derive(Serialize)]
 struct Repository {
-    repository: Option<String>,
+    name: Option<String>,
     revisions: u64,
     raw: u64,
     exclusive: u64,
@@ -109,7 +109,7 @@ fn percent(part: u64, of: u64) -> String {
 fn document(stats: Stats) -> Document {
     let (stored, overhead) = (stats.total(), stats.overhead());
     let repositories = stats.repositories.into_iter().map(|repository| Repository {
-        repository: Some(repository.repository).filter(|name| !name.is_empty()),
+        name: Some(repository.repository).filter(|name| !name.is_empty()),
         revisions: repository.revisions,
         raw: repository.raw,
         exclusive: repository.exclusive,
