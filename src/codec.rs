@@ -61,10 +61,15 @@ impl Compressor {
             self.context.compress2(&mut out, raw).map_err(zstd_error)?;
         } else {
             // Of its own, since it must not outlive the prefix.
+            let both;
             let mut context = CCtx::create();
             set(&mut context, self.levels.delta)?;
             let window = CParameter::WindowLog(FRAME_WINDOW_LOG);
             context.set_parameter(window).map_err(zstd_error)?;
+            // Where the content follows its prefix in memory, zstd takes both as
+            // one and is a third faster.
+            both = [prefix, raw].concat();
+            let (prefix, raw) = both.split_at(prefix.len());
             context.ref_prefix(prefix).map_err(zstd_error)?;
             context.compress2(&mut out, raw).map_err(zstd_error)?;
         }

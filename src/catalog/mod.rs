@@ -14,6 +14,7 @@ mod paths;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 pub use images::{ReferenceRow, RevisionRow};
@@ -126,6 +127,8 @@ impl Catalog {
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "cache_size", -32_768)?;
         connection.pragma_update(None, "trusted_schema", false)?;
+        // Otherwise statements are prepared again for each value bound to them.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(32);
         let catalog = Self { connection };
         let found = catalog.identify(store)?;

@@ -121,7 +121,7 @@ const WORTH_PERCENT: usize = 90;
 
 /// A frame this much smaller than its content, in percent, is taken as worth
 /// its base without a comparison.
-const PLAINLY_WORTH_PERCENT: usize = 10;
+const PLAINLY_WORTH_PERCENT: usize = 25;
 
 /// Compresses a frame, proves that it comes back, and puts its header before it.
 pub fn encode(
