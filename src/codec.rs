@@ -64,7 +64,10 @@ impl Compressor {
             let both;
             let mut context = CCtx::create();
             set(&mut context, self.levels.delta)?;
-            let window = CParameter::WindowLog(FRAME_WINDOW_LOG);
+            // No larger than needed, since zstd's tables grow with it.
+            let length = prefix.len() + raw.len();
+            let log = (usize::BITS - length.leading_zeros()).clamp(10, FRAME_WINDOW_LOG);
+            let window = CParameter::WindowLog(log);
             context.set_parameter(window).map_err(zstd_error)?;
             // Where the content follows its prefix in memory, zstd takes both as
             // one and is a third faster.

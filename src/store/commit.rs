@@ -3,7 +3,7 @@
 //! Guarantees the order of docs/FORMAT.md section 10: a record is written when
 //! everything that it names is durable, and not before.
 
-use super::filling::{DEPTHS, Named};
+use super::filling::Named;
 use super::layer_writer::FRAME_BITS;
 use super::record::SaveRecord;
 use super::session::{Pending, WriteSession};
@@ -25,8 +25,8 @@ impl WriteSession<'_> {
         now: Time,
         as_given: bool,
     ) -> Result<(Id, SaveRecord)> {
-        for slot in 0..DEPTHS {
-            self.flush_content(slot)?;
+        while !self.content.is_empty() {
+            self.flush_content(0)?;
         }
         self.pipeline.close(PackKind::Data)?;
         self.take_placed()?;

@@ -1,8 +1,8 @@
 //! Frames that are being filled: where new chunks wait, and what they are
 //! compressed against.
 //!
-//! Part of a write session. Content waits in one frame for each depth, so that
-//! no frame is deeper than its deepest base makes it. Chunks are found by id
+//! Part of a write session. Content waits in one frame for each depth (and base,
+//! where that is deep itself), so that no frame is deeper than need be. Chunks are found by id
 //! first among those that wait, then in the catalog. It doesn't decide where a
 //! file is cut, nor what its old content was.
 
@@ -14,13 +14,15 @@ use crate::catalog::Place;
 use crate::digest::Id;
 use crate::pack::format::{DEPTH_MAX, FrameKind, PackKind, len32};
 use crate::pack::frame::RawFrame;
+use crate::varint::in_memory;
 
-/// Content waits in one frame for each depth.
-pub(super) const DEPTHS: usize = DEPTH_MAX as usize + 1;
+/// The most frames of content that are filled at once.
+const FILLING_MAX: usize = 12;
 
-/// A frame with bases is closed at this many bytes: what it takes to decode it,
-/// bases and all, is then little, and compression hardly gains from more.
-const DELTA_FRAME: usize = 1 << 20;
+/// A frame is closed at this many bytes, by depth: the more there is below it,
+/// the less it holds, so that giving back one chunk takes little; compression
+/// hardly gains from more.
+const FRAME_BYTES: [usize; DEPTH_MAX as usize + 1] = [4 << 20, 1 << 20, 256 << 10];
 
 /// Where a chunk is.
 #[derive(Debug, Clone, Copy)]
@@ -41,9 +43,19 @@ pub(super) struct Named {
     pub(super) sections: Vec<Id>,
 }
 
-/// A frame that is being filled. Content waits in one for each depth.
+/// Which chunks wait together. Those that stand on deltas do so by what they
+/// stand on: what changes each night stays apart from what changes now and then,
+/// and an old frame is needed by few of later images' chunks, or by many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Group {
+    depth: u8,
+    base: Option<Id>,
+}
+
+/// A frame that is being filled.
 #[derive(Debug, Default)]
 pub(super) struct Filling {
+    group: Group,
     frame: RawFrame,
     /// What virtual numbers of its chunks begin with.
     number: u64,
@@ -57,9 +69,27 @@ impl WriteSession<'_> {
         if let Some((frame, index)) = self.waiting.get(&id) {
             return Ok(Some(ChunkPlace::Own { frame: *frame, index: *index }));
         }
-        let Some((place, recorded)) = self.store.find_chunk(id)? else { return Ok(None) };
+        // What was stored one after the other comes back so: no look-up needed.
+        if let Some(next) = self.after_last(id)? {
+            return Ok(Some(ChunkPlace::Known(next)));
+        }
+        let found = self.store.find_chunk(id)?;
+        self.last_known = found.map(|(place, _)| place);
+        let Some((place, recorded)) = found else { return Ok(None) };
         self.refer(place, recorded);
         Ok(Some(ChunkPlace::Known(place)))
+    }
+
+    /// The place after the last chunk that was found, if this chunk is there.
+    fn after_last(&mut self, id: Id) -> Result<Option<Place>> {
+        let Some(last) = self.last_known else { return Ok(None) };
+        let next = Place { position: last.position + 1, ..last };
+        let pack = self.store.pack(next.pack)?;
+        if pack.directory().ids.get(in_memory(next.position)) != Some(&id) {
+            return Ok(None);
+        }
+        self.last_known = Some(next);
+        Ok(Some(next))
     }
 
     /// Puts a new chunk of content, to be compressed against these others.
@@ -71,20 +101,31 @@ impl WriteSession<'_> {
         bases: &[Place],
     ) -> Result<(u64, u32)> {
         let (bases, depth) = self.usable(bases)?;
-        let slot = usize::from(depth);
-        if !self.content[slot].has_room(self.store, bytes.len(), &bases)? {
-            self.flush_content(slot)?;
-        }
-        let filling = &mut self.content[slot];
-        if filling.frame.is_empty() {
-            filling.number = self.next_frame;
-            self.next_frame += 1;
-        }
+        let base = bases.first().map(|place| place.pack).filter(|_| depth > 1);
+        let at = self.filling(Group { depth, base }, bytes.len(), &bases)?;
+        let filling = &mut self.content[at];
         filling.add_bases(self.store, &bases, depth)?;
         let place = (filling.number, len32(filling.frame.ids.len()));
         filling.frame.push(id, bytes);
         self.waiting.insert(id, place);
         Ok(place)
+    }
+
+    /// The index of a frame of this group with room.
+    fn filling(&mut self, group: Group, length: usize, bases: &[Place]) -> Result<usize> {
+        let at = self.content.iter().position(|filling| filling.group == group);
+        if let Some(at) = at {
+            if self.content[at].has_room(self.store, length, bases)? {
+                return Ok(at);
+            }
+            self.flush_content(at)?;
+        } else if self.content.len() >= FILLING_MAX {
+            self.flush_content(0)?;
+        }
+        let filling = Filling { group, number: self.next_frame, ..Filling::default() };
+        self.next_frame += 1;
+        self.content.push(filling);
+        Ok(self.content.len() - 1)
     }
 
     /// Those of the chunks that a frame may be built upon, and the depth that it
@@ -154,8 +195,8 @@ impl WriteSession<'_> {
         }
     }
 
-    pub(super) fn flush_content(&mut self, slot: usize) -> Result<()> {
-        let filling = std::mem::take(&mut self.content[slot]);
+    pub(super) fn flush_content(&mut self, at: usize) -> Result<()> {
+        let filling = self.content.remove(at);
         if !filling.frame.is_empty() {
             self.pushed.push_back(filling.number);
             self.pipeline.push(FrameKind::Content, filling.frame)?;
@@ -201,7 +242,8 @@ impl Filling {
         for place in bases.iter().filter(|place| !self.bases.contains(place)) {
             base_length += store.chunk_length(*place)?;
         }
-        let full = self.frame.base.depth > 0 && self.frame.raw.len() + length > DELTA_FRAME;
+        let limit = FRAME_BYTES[usize::from(self.group.depth)];
+        let full = !self.frame.is_empty() && self.frame.raw.len() + length > limit;
         Ok(!full && self.frame.has_room(length) && self.frame.base.has_room(base_length))
     }
 

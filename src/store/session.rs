@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
-use super::filling::{DEPTHS, Filling, Named};
+use super::filling::{Filling, Named};
 use super::layer_writer::LayerWriter;
 use super::workspace::Workspace;
 use super::{Result, Store, StoreError};
+use crate::catalog::Place;
 use crate::chunk::recipe::INLINE_MAX;
 use crate::codec::Levels;
 use crate::digest::{Digest, DigestHasher, Id};
@@ -55,11 +56,12 @@ pub struct WriteSession<'s> {
     // Before the workspace, so that its threads end before the folder goes.
     pub(super) pipeline: Pipeline,
     pub(super) workspace: Workspace,
-    /// By depth.
-    pub(super) content: [Filling; DEPTHS],
+    pub(super) content: Vec<Filling>,
     pub(super) sections: Filling,
     /// Chunks of packs that aren't in place yet: frame and index.
     pub(super) waiting: HashMap<Id, (u64, u32)>,
+    /// The chunk of the catalog that was found last.
+    pub(super) last_known: Option<Place>,
     pub(super) next_frame: u64,
     /// Data frames on their way, in their order.
     pub(super) pushed: VecDeque<u64>,
@@ -87,9 +89,10 @@ impl<'s> WriteSession<'s> {
             store,
             pipeline,
             workspace,
-            content: Default::default(),
+            content: Vec::new(),
             sections: Filling::default(),
             waiting: HashMap::new(),
+            last_known: None,
             next_frame: 1,
             pushed: VecDeque::new(),
             placed: HashMap::new(),
