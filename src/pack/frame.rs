@@ -57,8 +57,8 @@ pub struct RawFrame {
 pub struct Base {
     /// Which they are.
     pub runs: Vec<BaseRun>,
-    /// Their bytes, one after the other.
-    pub prefix: Vec<u8>,
+    /// Their bytes together.
+    pub length: usize,
     /// The depth of a frame that stands on them; 0 where there are none.
     pub depth: u8,
 }
@@ -66,12 +66,12 @@ pub struct Base {
 impl Base {
     /// Whether `length` more bytes fit.
     pub fn has_room(&self, length: usize) -> bool {
-        self.prefix.len() + length <= PREFIX_MAX as usize && self.runs.len() < RUNS_MAX
+        self.length + length <= PREFIX_MAX as usize && self.runs.len() < RUNS_MAX
     }
 
-    /// Adds a chunk of a directory.
-    pub fn push(&mut self, directory: Id, position: u32, bytes: &[u8]) {
-        self.prefix.extend_from_slice(bytes);
+    /// Adds a chunk of a directory, of so many bytes.
+    pub fn push(&mut self, directory: Id, position: u32, length: usize) {
+        self.length += length;
         match self.runs.last_mut() {
             Some(run) if run.directory == Some(directory) && run.first + run.count == position => {
                 run.count += 1;
@@ -123,15 +123,24 @@ const WORTH_PERCENT: usize = 90;
 /// its base without a comparison.
 const PLAINLY_WORTH_PERCENT: usize = 25;
 
+/// Finds the bytes of base chunks; `None` where they can't be read.
+pub type FindBase = dyn Fn(&[BaseRun]) -> Option<Vec<u8>> + Send + Sync;
+
 /// Compresses a frame, proves that it comes back, and puts its header before it.
+/// A base that can't be read is none.
 pub fn encode(
     kind: FrameKind,
     frame: RawFrame,
     compressor: &mut Compressor,
+    find_base: &FindBase,
 ) -> Result<EncodedFrame, FrameError> {
-    let (compressed, base) = compress(&frame.raw, frame.base, compressor)?;
+    let found = if frame.base.depth == 0 { None } else { find_base(&frame.base.runs) };
+    let (base, prefix) = found.map(|prefix| (frame.base, prefix)).unwrap_or_default();
+    let (compressed, base) = compress(&frame.raw, base, &prefix, compressor)?;
+    // Without the base, if that was found not to pay.
+    let prefix = if base.depth == 0 { &[][..] } else { &prefix };
     let (codec, payload, base) = if compressed.len() < frame.raw.len() {
-        let again = Decompressor::decompress(&compressed, frame.raw.len(), &base.prefix)?;
+        let again = Decompressor::decompress(&compressed, frame.raw.len(), prefix)?;
         if again != frame.raw {
             return Err(FrameError::Unfaithful);
         }
@@ -169,9 +178,10 @@ pub fn encode(
 fn compress(
     raw: &[u8],
     base: Base,
+    prefix: &[u8],
     compressor: &mut Compressor,
 ) -> Result<(Vec<u8>, Base), ZstdError> {
-    let delta = compressor.compress(raw, &base.prefix)?;
+    let delta = compressor.compress(raw, prefix)?;
     if base.depth == 0 || delta.len() * 100 <= raw.len() * PLAINLY_WORTH_PERCENT {
         return Ok((delta, base));
     }

@@ -16,7 +16,7 @@ use super::layout::Layout;
 use super::{Result, StoreError};
 use crate::digest::Id;
 use crate::fs::Fs;
-use crate::pack::format::{FrameHeader, PREFIX_MAX};
+use crate::pack::format::{BaseRun, DEPTH_MAX, FrameHeader, PREFIX_MAX};
 use crate::pack::reader::{PackError, PackReader};
 use crate::varint::{Malformed, in_memory};
 
@@ -85,6 +85,8 @@ pub(super) struct Decoder {
     /// A frame was decoded, or the user of the plan went on.
     changed: Condvar,
     decoded: AtomicU64,
+    /// Packs of directories that frames being written stand on.
+    directories: Mutex<HashMap<Id, Id>>,
 }
 
 #[derive(Debug)]
@@ -117,8 +119,14 @@ impl Decoder {
             clock: 0,
             plan: None,
         };
-        let decoded = AtomicU64::new(0);
-        Self { fs, layout, state: Mutex::new(state), changed: Condvar::new(), decoded }
+        Self {
+            fs,
+            layout,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            decoded: AtomicU64::new(0),
+            directories: Mutex::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -200,14 +208,51 @@ impl Decoder {
 
     /// The bytes that a frame's bases are.
     fn prefix(&self, own: Id, header: &FrameHeader, resolve: Resolve<'_>) -> Result<Vec<u8>> {
-        let damaged =
-            |source| StoreError::from(PackError::Tables { path: self.layout.pack(own), source });
+        let of_run = |run: &BaseRun| run.directory.map_or(Ok(own), resolve);
+        self.bases(&header.bases, header.depth, &of_run, resolve)
+    }
+
+    /// Whether a directory was noted.
+    pub(super) fn has_base(&self, directory: Id) -> bool {
+        self.noted().contains_key(&directory)
+    }
+
+    /// Notes which pack has a directory, for [`Self::base_bytes`].
+    pub(super) fn note_base(&self, directory: Id, pack: Id) {
+        self.noted().insert(directory, pack);
+    }
+
+    fn noted(&self) -> MutexGuard<'_, HashMap<Id, Id>> {
+        self.directories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The bytes of chunks in directories that were noted.
+    pub(super) fn base_bytes(&self, runs: &[BaseRun]) -> Result<Vec<u8>> {
+        let resolve = |directory| {
+            let pack = self.noted().get(&directory).copied();
+            pack.ok_or(StoreError::NoDirectory { id: directory })
+        };
+        let of_run = |run: &BaseRun| {
+            let unknown = || StoreError::Inconsistent("a base without a directory");
+            resolve(run.directory.ok_or_else(unknown)?)
+        };
+        self.bases(runs, DEPTH_MAX, &of_run, &resolve)
+    }
+
+    /// The bytes of chunks in frames of less than this depth. `of_run` finds the
+    /// packs of the runs, `below` those of what their frames stand on.
+    fn bases(
+        &self,
+        runs: &[BaseRun],
+        depth: u8,
+        of_run: &dyn Fn(&BaseRun) -> Result<Id>,
+        below: Resolve<'_>,
+    ) -> Result<Vec<u8>> {
         let mut prefix = Vec::new();
-        for run in &header.bases {
-            let id = match run.directory {
-                None => own,
-                Some(directory) => resolve(directory)?,
-            };
+        for run in runs {
+            let id = of_run(run)?;
+            let damaged =
+                |source| StoreError::from(PackError::Tables { path: self.layout.pack(id), source });
             let pack = self.pack(id)?;
             let (mut position, end) = (run.first, run.first.saturating_add(run.count));
             while position < end {
@@ -215,10 +260,10 @@ impl Decoder {
                     damaged(Malformed::Other("a base is a chunk that its pack doesn't hold"))
                 })?;
                 let entry = pack.frames()[number];
-                if entry.depth >= header.depth {
+                if entry.depth >= depth {
                     return Err(damaged(Malformed::Other("a base is as deep as its frame")));
                 }
-                let frame = self.frame(FrameKey { pack: id, number }, resolve)?;
+                let frame = self.frame(FrameKey { pack: id, number }, below)?;
                 let to = end.min(entry.first + entry.count);
                 let (from, until) =
                     (in_memory(position - entry.first), in_memory(to - entry.first));

@@ -254,9 +254,9 @@ impl Filling {
             {
                 continue;
             }
-            let chunk = store.chunk_at(*place)?;
             let directory = store.pack(place.pack)?.directory_id();
-            self.frame.base.push(directory, place.position, chunk.as_slice());
+            store.note_base(directory, place.pack)?;
+            self.frame.base.push(directory, place.position, store.chunk_length(*place)?);
             self.frame.base.depth = self.frame.base.depth.max(depth);
             self.bases.insert(*place);
         }

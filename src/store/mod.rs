@@ -82,7 +82,7 @@ pub struct Store {
     layout: Layout,
     header: StoreHeader,
     catalog: Catalog,
-    decoder: Decoder,
+    decoder: Arc<Decoder>,
     file_maps: FileMaps,
     notices: Vec<Notice>,
 }
@@ -127,7 +127,7 @@ impl Store {
         let header = StoreHeader::read(&*fs, &layout.header())?;
         let (catalog, found) = catalog_sync::open(&layout, &header.store, options)?;
         let mut store = Self {
-            decoder: Decoder::new(Arc::clone(&fs), layout.clone()),
+            decoder: Arc::new(Decoder::new(Arc::clone(&fs), layout.clone())),
             fs,
             layout,
             header,

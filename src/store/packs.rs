@@ -138,6 +138,23 @@ impl Store {
         Ok(bytes)
     }
 
+    /// Lets the decoder find a directory, and those that its frames stand on.
+    pub(super) fn note_base(&self, directory: Id, pack: Id) -> Result<()> {
+        if self.decoder.has_base(directory) {
+            return Ok(());
+        }
+        self.decoder.note_base(directory, pack);
+        let reader = self.pack(pack)?;
+        for number in (0..reader.frames().len()).filter(|at| reader.frames()[*at].depth > 0) {
+            for run in reader.frame_header(number)?.bases {
+                if let Some(below) = run.directory {
+                    self.note_base(below, self.pack_of_directory(below)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// A pack with this directory.
     pub(super) fn pack_of_directory(&self, id: Id) -> Result<Id> {
         let row = self.catalog.pack_by_directory(id)?;

@@ -21,6 +21,7 @@ use crate::chunk::recipe::INLINE_MAX;
 use crate::codec::Levels;
 use crate::digest::{Digest, DigestHasher, Id};
 use crate::layer::split::{Sink, Splitter};
+use crate::pack::frame::FindBase;
 use crate::pack::pipeline::{Pipeline, PipelineError, Places};
 
 /// Bytes that are read from an input at a time.
@@ -84,7 +85,9 @@ impl<'s> WriteSession<'s> {
             folder: workspace.path().to_owned(),
             target: Box::new(move |id| layout.pack(id)),
         };
-        let pipeline = Pipeline::start(Arc::clone(&store.fs), places, levels);
+        let decoder = Arc::clone(&store.decoder);
+        let find_base: Arc<FindBase> = Arc::new(move |runs| decoder.base_bytes(runs).ok());
+        let pipeline = Pipeline::start(Arc::clone(&store.fs), places, levels, &find_base);
         Ok(Self {
             store,
             pipeline,
