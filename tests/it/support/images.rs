@@ -224,7 +224,10 @@ struct Member {
 /// The images of an archive by the digests of their configs.
 pub(crate) fn images(archive: impl Read) -> BTreeMap<String, Found> {
     let members = members(archive);
-    let list: Value = serde_json::from_slice(&follow(&members, "manifest.json").document).unwrap();
+    let list = &follow(&members, "manifest.json").document;
+    // Docker reads one value and lets follow what may.
+    let mut list = serde_json::Deserializer::from_slice(list).into_iter::<Value>();
+    let list = list.next().unwrap().unwrap();
     let mut images: BTreeMap<String, Found> = BTreeMap::new();
     for item in list.as_array().unwrap() {
         let texts = |key: &str| {
@@ -252,7 +255,7 @@ pub(crate) fn images(archive: impl Read) -> BTreeMap<String, Found> {
 
 fn add_manifests(members: &BTreeMap<String, Member>, images: &mut BTreeMap<String, Found>) {
     let index: Value = serde_json::from_slice(&follow(members, "index.json").document).unwrap();
-    for descriptor in index["manifests"].as_array().unwrap() {
+    for descriptor in index["manifests"].as_array().into_iter().flatten() {
         let digest = descriptor["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
         let Some(member) = members.get(&format!("blobs/sha256/{digest}")) else { continue };
         assert_eq!(member.digest, digest, "a manifest is not what its name says");
@@ -286,10 +289,10 @@ fn members(archive: impl Read) -> BTreeMap<String, Member> {
     let mut members = BTreeMap::new();
     for entry in archive.entries().unwrap() {
         let mut entry = entry.unwrap();
-        let path = String::from_utf8(entry.path_bytes().into_owned()).unwrap();
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let path = path.trim_start_matches("./").trim_end_matches('/').to_owned();
         let link = entry.link_name_bytes().filter(|_| !entry.header().entry_type().is_file());
-        let link = link.map(|link| String::from_utf8(link.into_owned()).unwrap());
+        let link = link.map(|link| String::from_utf8_lossy(&link).into_owned());
         let mut hasher = Sha256::new();
         let mut document = Vec::new();
         entry.by_ref().take(8 << 20).read_to_end(&mut document).unwrap();
