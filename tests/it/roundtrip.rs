@@ -80,6 +80,9 @@ fn check_unchanged(shelf: &mut Shelf, archive: &[u8], way: Way) {
     assert_eq!(shelf.files(), before);
 }
 
+/// What to ask for, what is to come, and the bytes that came.
+type Saved = (Vec<String>, BTreeMap<String, Found>, Vec<u8>);
+
 /// Few cases, since each makes several stores; `PROPTEST_CASES` asks for more.
 fn config() -> ProptestConfig {
     let mut config = ProptestConfig { max_shrink_iters: 300, ..ProptestConfig::default() };
@@ -140,7 +143,7 @@ proptest! {
         ),
     ) {
         let mut shelf = Shelf::new();
-        let mut before: Vec<(Vec<String>, BTreeMap<String, Found>, Vec<u8>)> = Vec::new();
+        let mut before: Vec<Saved> = Vec::new();
         for (series, (picks, layout, way)) in saves.iter().enumerate() {
             // Layers grow together, so that most chunks of most are known.
             let pool = &layers[..layers.len().min(series + 1)];

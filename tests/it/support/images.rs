@@ -309,6 +309,8 @@ fn members(archive: impl Read) -> BTreeMap<String, Member> {
         let digest = digest.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         members.insert(path, Member { digest, link, document });
     }
+    // Whoever writes into a pipe must not find it closed before the last block.
+    io::copy(&mut archive.into_inner(), &mut io::sink()).unwrap();
     members
 }
 

@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 const BLOCK: usize = 512;
-const USTAR: &[u8; 8] = b"ustar\x0000";
-const GNU: &[u8; 8] = b"ustar  \0";
+const USTAR: [u8; 8] = *b"ustar\x0000";
+const GNU: [u8; 8] = *b"ustar  \0";
 
 /// Few, so that they come more than once in a layer.
 const NAMES: [&[u8]; 10] = [
@@ -193,14 +193,14 @@ impl Entry {
         let mut bytes = Vec::new();
         match self.kind {
             Kind::Plain(flag) => self.member(&mut bytes, flag, USTAR, &self.body),
-            Kind::Version7 => self.member(&mut bytes, 0, &[0; 8], &self.body),
+            Kind::Version7 => self.member(&mut bytes, 0, [0; 8], &self.body),
             Kind::GnuLong(flag) => {
                 let long = [self.name, &b"/long".repeat(60), b"\0"].concat();
                 self.member(&mut bytes, flag, GNU, &long);
                 self.member(&mut bytes, if flag == b'L' { b'0' } else { b'2' }, GNU, &self.body);
             }
             Kind::Pax(flag) => {
-                let path = [self.name, "/ünï".as_bytes()].concat();
+                let path = [self.name, b"/\xc3\xbcn\xc3\xaf"].concat();
                 let records = [
                     record(b"path", &path),
                     record(b"mtime", b"1700000000.123456789"),
@@ -230,7 +230,7 @@ impl Entry {
         bytes
     }
 
-    fn member(&self, bytes: &mut Vec<u8>, flag: u8, magic: &[u8; 8], body: &[u8]) {
+    fn member(&self, bytes: &mut Vec<u8>, flag: u8, magic: [u8; 8], body: &[u8]) {
         let bodiless = matches!(flag, b'1'..=b'6');
         bytes.extend(self.header(flag, magic, if bodiless { 0 } else { body.len() }));
         if !bodiless {
@@ -260,7 +260,7 @@ impl Entry {
         bytes.resize(bytes.len() + padding, self.filler);
     }
 
-    fn header(&self, flag: u8, magic: &[u8; 8], size: usize) -> [u8; BLOCK] {
+    fn header(&self, flag: u8, magic: [u8; 8], size: usize) -> [u8; BLOCK] {
         let mut header = [0; BLOCK];
         header[..self.name.len()].copy_from_slice(self.name);
         put(&mut header[100..108], 0o100_644, Number::Octal);
@@ -272,7 +272,7 @@ impl Entry {
         if matches!(flag, b'1' | b'2') {
             header[157..168].copy_from_slice(b"etc/passwd\0");
         }
-        header[257..265].copy_from_slice(magic);
+        header[257..265].copy_from_slice(&magic);
         if magic == USTAR {
             header[265..269].copy_from_slice(b"root");
             header[345..349].copy_from_slice(b"pre\0");
