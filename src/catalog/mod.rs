@@ -13,13 +13,14 @@ pub mod packs;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
 
 pub use images::{ReferenceRow, RevisionRow};
 pub use packs::{BlobRow, PackRow, Place};
 
 /// Changes with every change of the schema; another number means: rebuild.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 /// "orlp" in ASCII: marks the file as ours.
 const APPLICATION: i64 = 0x6f72_6c70;
 /// How long to wait for another process that writes to the catalog.
@@ -27,9 +28,12 @@ const BUSY: Duration = Duration::from_mins(2);
 
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+-- durable: whether its name is known to be
 CREATE TABLE record (
-    id BLOB PRIMARY KEY, saved_at INTEGER NOT NULL, sequence INTEGER NOT NULL
+    id BLOB PRIMARY KEY, saved_at INTEGER NOT NULL, sequence INTEGER NOT NULL,
+    durable INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX record_not_durable ON record (durable) WHERE durable = 0;
 CREATE TABLE pack (
     number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, kind INTEGER NOT NULL,
     size INTEGER NOT NULL, directory BLOB NOT NULL, recorded INTEGER NOT NULL
@@ -37,8 +41,10 @@ CREATE TABLE pack (
 CREATE INDEX pack_by_directory ON pack (directory);
 -- place: pack number * 2^24 + position in its directory
 CREATE TABLE chunk (key INTEGER PRIMARY KEY, place INTEGER NOT NULL);
+-- of several packs with a recipe of the blob, some may have no record
 CREATE TABLE blob (
-    digest BLOB PRIMARY KEY, size INTEGER NOT NULL, place INTEGER NOT NULL
+    digest BLOB NOT NULL, place INTEGER NOT NULL, size INTEGER NOT NULL,
+    PRIMARY KEY (digest, place)
 ) WITHOUT ROWID;
 CREATE TABLE revision (
     record BLOB NOT NULL, position INTEGER NOT NULL,
@@ -107,7 +113,29 @@ impl Catalog {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        Self::prepare(Connection::open_with_flags(path, flags)?, store)
+        let connection = Connection::open_with_flags(path, flags)?;
+        if connection.is_readonly(MAIN_DB)? {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
+            return Err(rusqlite::Error::SqliteFailure(code, None).into());
+        }
+        Self::prepare(connection, store)
+    }
+
+    /// Opens the catalog at `path` and empties it, however damaged it is.
+    pub fn open_emptied(path: &Path, store: &str) -> Result<(Self, Found)> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY)?;
+        reset(&connection)?;
+        Self::prepare(connection, store)
+    }
+
+    /// Empties it, however damaged it is. Others who have it open see it become
+    /// empty.
+    pub fn empty(&self, store: &str) -> Result<()> {
+        self.connection.flush_prepared_statement_cache();
+        reset(&self.connection)?;
+        self.clear(store)
     }
 
     /// A catalog in memory, for a store on a medium that can't be written where
@@ -168,10 +196,14 @@ impl Catalog {
     }
 
     /// Carries out `act` in one transaction; nothing of it remains if it fails.
+    /// Inside another transaction it is a part of that one.
     pub fn atomically<T, E: From<CatalogError>>(
         &self,
         act: impl FnOnce() -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
+        if !self.connection.is_autocommit() {
+            return act();
+        }
         let begin = || {
             rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
                 .map_err(CatalogError::from)
@@ -181,4 +213,12 @@ impl Catalog {
         transaction.commit().map_err(CatalogError::from)?;
         Ok(value)
     }
+}
+
+/// SQLite's own way to make a damaged database an empty one.
+fn reset(connection: &Connection) -> Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, true)?;
+    let emptied = connection.execute_batch("VACUUM");
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, false)?;
+    Ok(emptied?)
 }
