@@ -3,6 +3,8 @@
 //! Each test has a store of its own in a folder that goes with it. Nothing here
 //! knows what is being tested.
 
+pub(crate) mod stores;
+
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
