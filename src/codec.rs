@@ -1,7 +1,7 @@
 //! Compression: zstd for frames, gzip and zstd for whole inputs.
 //!
 //! Owns the zstd and flate2 crates. Every decoder is bounded: by the length
-//! that the caller expects, or by a window of [`WINDOW_LOG_MAX`].
+//! that the caller expects, or by a window of `WINDOW_LOG_MAX`.
 
 use std::fmt;
 use std::io::{self, BufRead, Read};
@@ -23,30 +23,72 @@ fn zstd_error(code: usize) -> ZstdError {
     ZstdError(get_error_name(code))
 }
 
+/// zstd levels for frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Levels {
+    /// Without a prefix.
+    pub plain: i32,
+    /// With a prefix: nearly all is one long match, which levels under 5 miss.
+    pub delta: i32,
+}
+
+impl Levels {
+    /// The levels that go with one for new content.
+    pub fn for_content(plain: i32) -> Self {
+        Self { plain, delta: plain.max(6) + 1 }
+    }
+}
+
 /// Compresses frames, one after the other.
-pub struct Compressor(CCtx<'static>);
+pub struct Compressor {
+    context: CCtx<'static>,
+    levels: Levels,
+}
 
 impl Compressor {
-    /// A compressor for frames at `level` (1 to 19).
-    pub fn new(level: i32) -> Result<Self, ZstdError> {
+    /// A compressor for frames.
+    pub fn new(levels: Levels) -> Result<Self, ZstdError> {
         let mut context = CCtx::create();
-        for parameter in [
-            CParameter::CompressionLevel(level),
-            CParameter::ContentSizeFlag(true),
-            CParameter::ChecksumFlag(false),
-            CParameter::WindowLog(0),
-        ] {
-            context.set_parameter(parameter).map_err(zstd_error)?;
-        }
-        Ok(Self(context))
+        set(&mut context, levels.plain)?;
+        Ok(Self { context, levels })
     }
 
-    /// Compresses `raw` into one frame.
-    pub fn compress(&mut self, raw: &[u8]) -> Result<Vec<u8>, ZstdError> {
+    /// Compresses `raw` into one frame, with `prefix` as the raw content that
+    /// stands before it (empty for none).
+    pub fn compress(&mut self, raw: &[u8], prefix: &[u8]) -> Result<Vec<u8>, ZstdError> {
         let mut out = Vec::with_capacity(zstd::zstd_safe::compress_bound(raw.len()));
-        self.0.compress2(&mut out, raw).map_err(zstd_error)?;
+        if prefix.is_empty() {
+            self.context.compress2(&mut out, raw).map_err(zstd_error)?;
+        } else {
+            // Of its own, since it must not outlive the prefix.
+            let both;
+            let mut context = CCtx::create();
+            set(&mut context, self.levels.delta)?;
+            // No larger than needed, since zstd's tables grow with it.
+            let length = prefix.len() + raw.len();
+            let log = (usize::BITS - length.leading_zeros()).clamp(10, FRAME_WINDOW_LOG);
+            let window = CParameter::WindowLog(log);
+            context.set_parameter(window).map_err(zstd_error)?;
+            // Where the content follows its prefix in memory, zstd takes both as
+            // one and is a third faster.
+            both = [prefix, raw].concat();
+            let (prefix, raw) = both.split_at(prefix.len());
+            context.ref_prefix(prefix).map_err(zstd_error)?;
+            context.compress2(&mut out, raw).map_err(zstd_error)?;
+        }
         Ok(out)
     }
+}
+
+fn set(context: &mut CCtx<'_>, level: i32) -> Result<(), ZstdError> {
+    for parameter in [
+        CParameter::CompressionLevel(level),
+        CParameter::ContentSizeFlag(true),
+        CParameter::ChecksumFlag(false),
+    ] {
+        context.set_parameter(parameter).map_err(zstd_error)?;
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Compressor {

@@ -26,15 +26,16 @@ impl Time {
     }
 
     /// Reads a date, a date and time, or a point in time; the first two in the
-    /// time zone of the system. A date alone is its last moment, so that "as of"
-    /// a day takes in all of it.
-    pub fn parse_local(text: &str) -> Option<Self> {
+    /// time zone of the system. A date alone is its first moment, or with
+    /// `day_end` its last.
+    pub fn parse_local(text: &str, day_end: bool) -> Option<Self> {
         if let Ok(time) = text.parse() {
             return Some(time);
         }
         let zone = jiff::tz::TimeZone::system();
+        let moment = if day_end { jiff::civil::Time::MAX } else { jiff::civil::Time::MIN };
         let civil: jiff::civil::DateTime = match text.parse::<jiff::civil::Date>() {
-            Ok(date) if text.len() <= 10 => date.to_datetime(jiff::civil::Time::MAX),
+            Ok(date) if text.len() <= 10 => date.to_datetime(moment),
             _ => text.parse().ok()?,
         };
         Some(Self(zone.to_timestamp(civil).ok()?))
@@ -58,6 +59,7 @@ impl Time {
     }
 
     /// One second later.
+    #[must_use]
     pub fn next_second(self) -> Self {
         Self(self.0 + jiff::SignedDuration::from_secs(1))
     }

@@ -9,6 +9,7 @@
 
 pub mod images;
 pub mod packs;
+mod paths;
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,7 +21,7 @@ pub use images::{ReferenceRow, RevisionRow};
 pub use packs::{BlobRow, PackRow, Place};
 
 /// Changes with every change of the schema; another number means: rebuild.
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 /// "orlp" in ASCII: marks the file as ours.
 const APPLICATION: i64 = 0x6f72_6c70;
 /// How long to wait for another process that writes to the catalog.
@@ -46,6 +47,8 @@ CREATE TABLE blob (
     digest BLOB NOT NULL, place INTEGER NOT NULL, size INTEGER NOT NULL,
     PRIMARY KEY (digest, place)
 ) WITHOUT ROWID;
+-- recipe: place of the recipe of the layer that last had content there
+CREATE TABLE path (key INTEGER PRIMARY KEY, recipe INTEGER NOT NULL);
 CREATE TABLE revision (
     record BLOB NOT NULL, position INTEGER NOT NULL,
     saved_at INTEGER NOT NULL, sequence INTEGER NOT NULL,
@@ -68,7 +71,7 @@ CREATE INDEX reference_by_revision ON reference (record, position);
 const DROP: &str = "
 DROP TABLE IF EXISTS meta; DROP TABLE IF EXISTS record; DROP TABLE IF EXISTS pack;
 DROP TABLE IF EXISTS chunk; DROP TABLE IF EXISTS blob; DROP TABLE IF EXISTS revision;
-DROP TABLE IF EXISTS reference;
+DROP TABLE IF EXISTS reference; DROP TABLE IF EXISTS path;
 ";
 
 /// The catalog could not be used.
@@ -151,6 +154,8 @@ impl Catalog {
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "cache_size", -32_768)?;
         connection.pragma_update(None, "trusted_schema", false)?;
+        // Otherwise statements are prepared again for each value bound to them.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(32);
         let catalog = Self { connection };
         let found = catalog.identify(store)?;

@@ -41,7 +41,7 @@ pub struct BlobRow {
 }
 
 /// A pack's number and a position in one integer.
-fn encode_place(number: i64, position: u32) -> i64 {
+pub(super) fn encode_place(number: i64, position: u32) -> i64 {
     (number << 24) | i64::from(position)
 }
 
@@ -78,8 +78,8 @@ impl Catalog {
     }
 
     /// Adds a pack with its chunks, in the order of its directory, and the
-    /// blobs whose recipes are in it (digest, size, position). If it is there
-    /// already, nothing changes. Call in a transaction.
+    /// blobs whose recipes are in it (digest, size, position), which take the
+    /// place of older ones. If it is there already, nothing changes. Call in a transaction.
     pub fn add_pack(
         &self,
         (id, kind, size): (Id, u8, u64),
@@ -118,6 +118,7 @@ impl Catalog {
             for query in [
                 "DELETE FROM chunk WHERE place >> 24 = (SELECT number FROM pack WHERE id = ?1)",
                 "DELETE FROM blob WHERE place >> 24 = (SELECT number FROM pack WHERE id = ?1)",
+                "DELETE FROM path WHERE recipe >> 24 = (SELECT number FROM pack WHERE id = ?1)",
                 "DELETE FROM pack WHERE id = ?1",
             ] {
                 self.connection.execute(query, [id.as_bytes()])?;

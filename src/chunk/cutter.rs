@@ -15,9 +15,9 @@ pub const AVERAGE: usize = 64 << 10;
 /// No chunk is longer.
 pub const MAX: usize = 256 << 10;
 
-/// Of the state, this many top bits must be 0 up to `AVERAGE`, …
+/// Of the state, this many top bits must be 0 up to `AVERAGE`, ...
 const STRICT_BITS: u32 = 18;
-/// … and this many after it.
+/// ... and this many after it.
 const EASY_BITS: u32 = 14;
 
 static GEAR: LazyLock<[u64; 256]> = LazyLock::new(|| {

@@ -153,6 +153,11 @@ impl From<StoreError> for Failure {
         failure.causes = causes;
         failure.catalog = in_catalog(&error);
         match &error {
+            // Without its header, the rest of a store is all there still.
+            StoreError::Missing { root } if root.join("packs").is_dir() => failure.hint(format!(
+                "put back its header from a copy: {}",
+                quoted(&root.join("orlop.json"))
+            )),
             StoreError::Missing { root } => failure.hint(format!(
                 "save an image into it, which makes it: orlop save -s {} -i FILE",
                 quoted(root)

@@ -14,6 +14,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 
 use exit::Exit;
@@ -35,7 +36,9 @@ struct Arguments {
 #[derive(Debug, clap::Args)]
 struct Global {
     /// Folder of the store [default: orlop in the user's data folder]
-    #[arg(short, long, global = true, env = "ORLOP_STORE", value_name = "PATH")]
+    // An empty variable is no variable, so the parser must let it pass.
+    #[arg(short, long, global = true, env = "ORLOP_STORE", value_name = "PATH",
+        value_parser = OsStringValueParser::new().map(PathBuf::from))]
     store: Option<PathBuf>,
     /// Print nothing but data and errors
     #[arg(short, long, global = true)]
@@ -49,6 +52,7 @@ enum Command {
     Inspect(commands::inspect::Args),
     Export(commands::export::Args),
     Init(commands::init::Args),
+    Stats(commands::stats::Args),
     Reindex(commands::reindex::Args),
     #[command(hide = true)]
     Load(commands::elsewhere::Load),
@@ -91,6 +95,7 @@ fn carry_out(arguments: &Arguments) -> output::Printed {
         Command::Inspect(args) => commands::inspect::run(global, args),
         Command::Export(args) => commands::export::run(global, args),
         Command::Init(args) => commands::init::run(global, args),
+        Command::Stats(args) => commands::stats::run(global, args),
         Command::Reindex(args) => commands::reindex::run(global, args),
         Command::Load(args) => commands::elsewhere::load(args),
         Command::Pull(args) => commands::elsewhere::pull(args),

@@ -11,14 +11,14 @@ use std::cell::RefCell;
 pub(crate) struct Bar {
     label: &'static str,
     shown: bool,
-    bar: RefCell<Option<ProgressBar>>,
+    drawn: RefCell<Option<ProgressBar>>,
 }
 
 impl Bar {
     /// A bar that is called `label`; nothing is drawn where `quiet` is set.
     pub(crate) fn new(label: &'static str, quiet: bool) -> Self {
         let shown = !quiet && io::stderr().is_terminal();
-        Self { label, shown, bar: RefCell::new(None) }
+        Self { label, shown, drawn: RefCell::new(None) }
     }
 }
 
@@ -38,17 +38,17 @@ impl Progress for Bar {
             bar.set_style(style);
         }
         bar.set_message(self.label);
-        *self.bar.borrow_mut() = Some(bar);
+        *self.drawn.borrow_mut() = Some(bar);
     }
 
     fn advance(&self, bytes: u64) {
-        if let Some(bar) = &*self.bar.borrow() {
+        if let Some(bar) = &*self.drawn.borrow() {
             bar.inc(bytes);
         }
     }
 
     fn finish(&self) {
-        if let Some(bar) = self.bar.borrow_mut().take() {
+        if let Some(bar) = self.drawn.borrow_mut().take() {
             bar.finish_and_clear();
         }
     }

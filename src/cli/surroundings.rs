@@ -24,7 +24,12 @@ pub(crate) fn now() -> Time {
 /// Reads a date or time that a user typed, in local time unless it says
 /// otherwise.
 pub(crate) fn parse_time(text: &str) -> Option<Time> {
-    Time::parse_local(text)
+    Time::parse_local(text, false)
+}
+
+/// The same, for "as of": a date takes in all of its day.
+pub(crate) fn parse_as_of(text: &str) -> Option<Time> {
+    Time::parse_local(text, true)
 }
 
 /// The folder of the store that the arguments mean.

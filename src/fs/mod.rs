@@ -20,7 +20,7 @@ pub use disk::Disk;
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}", path.display())]
 pub struct Error {
-    /// What was tried: `open`, `sync`, …
+    /// What was tried: `open`, `sync`, ...
     pub action: &'static str,
     /// On what.
     pub path: PathBuf,
@@ -184,12 +184,39 @@ pub fn random_name(bytes: usize) -> Result<String> {
 }
 
 /// Opens a file of the user's as an input.
-pub fn open_input(path: &Path) -> Result<std::fs::File> {
+pub fn open_input(path: &Path) -> Result<InputFile> {
     #[expect(clippy::disallowed_methods, reason = "this module owns file access")]
     let file = std::fs::File::open(path).map_err(Error::on("open", path))?;
-    if file.metadata().map_err(Error::on("open", path))?.is_dir() {
+    let metadata = file.metadata().map_err(Error::on("open", path))?;
+    if metadata.is_dir() {
         let error = io::Error::new(io::ErrorKind::IsADirectory, "it is a folder");
         return Err(Error::on("read", path)(error));
     }
-    Ok(file)
+    Ok(InputFile { file, regular: metadata.is_file() })
+}
+
+/// A file of the user's, open to be read.
+#[derive(Debug)]
+pub struct InputFile {
+    file: std::fs::File,
+    regular: bool,
+}
+
+impl InputFile {
+    /// Whether it is a regular file, which can seek; not a FIFO or device.
+    pub fn is_regular(&self) -> bool {
+        self.regular
+    }
+}
+
+impl io::Read for InputFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read(buffer)
+    }
+}
+
+impl io::Seek for InputFile {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
 }

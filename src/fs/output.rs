@@ -54,7 +54,7 @@ impl Output {
                 let name = target.file_name().unwrap_or_default().to_string_lossy();
                 let part = target.with_file_name(format!(".{name}.{}.part", random_name(4)?));
                 let file = File::options().write(true).create_new(true).open(&part);
-                let file = file.map_err(Error::on("create", &part))?;
+                let file = file.map_err(Error::on("create", &target))?;
                 unfinished().push(part.clone());
                 Ok(Self { file, target, part: Some(part) })
             }

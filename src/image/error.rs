@@ -185,9 +185,7 @@ pub enum Error {
         evidence: &'static str,
     },
     /// No image archive at all.
-    #[error(
-        "not an image archive: found no `manifest.json`, `index.json`, `oci-layout` or `repositories` among {members} members"
-    )]
+    #[error("not an image archive: {}", without_documents(*members))]
     NotAnArchive {
         /// How many members were looked at.
         members: usize,
@@ -212,6 +210,16 @@ pub enum Error {
     },
 }
 
+fn without_documents(members: usize) -> String {
+    match members {
+        0 => "it is empty".to_owned(),
+        _ => format!(
+            "found no `manifest.json`, `index.json`, `oci-layout` or `repositories` \
+             among {members} members"
+        ),
+    }
+}
+
 fn after_member(last: Option<&str>) -> String {
     match last {
         Some(member) => format!("after member `{member}`"),
@@ -223,7 +231,7 @@ fn after_member(last: Option<&str>) -> String {
 pub(crate) fn shown(text: &str) -> String {
     const MOST: usize = 200;
     match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
+        Some((end, _)) => format!("{}\u{2026}", &text[..end]),
         None => text.to_owned(),
     }
 }
@@ -235,9 +243,9 @@ mod tests {
     #[test]
     fn long_texts_are_cut_at_a_character() {
         assert_eq!(shown("abc"), "abc");
-        let cut = shown(&"ä".repeat(5000));
+        let cut = shown(&"\u{e4}".repeat(5000));
         assert_eq!(cut.chars().count(), 201);
-        assert!(cut.ends_with('…'));
+        assert!(cut.ends_with('\u{2026}'));
     }
 
     #[test]

@@ -189,7 +189,10 @@ impl<S: Source> Members<S> {
             return Ok(None);
         }
         if found < BLOCK {
-            let whole = format!("(header after {})", self.last.as_deref().unwrap_or("nothing"));
+            let Some(last) = &self.last else {
+                return Err(self.bad_header(self.offset - found as u64));
+            };
+            let whole = format!("(header after {last})");
             return Err(truncated(&whole, BLOCK as u64, found as u64));
         }
         if block == [0; BLOCK] {
@@ -516,6 +519,7 @@ mod tests {
         assert_eq!(message(&tar), "no valid tar header at byte 1024, after member `a`");
         let not_tar = message(&[b'x'; 600]);
         assert_eq!(not_tar, "no valid tar header at byte 0, before any member");
+        assert_eq!(message(b"nonsense"), not_tar);
         let mut stream = Members::new(Stream::new(&[b'x'; 600][..]));
         assert!(stream.next_member().is_err());
         assert!(stream.next_member().unwrap().is_none(), "nothing after an error");

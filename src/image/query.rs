@@ -1,7 +1,7 @@
 //! What a user types to name a stored image.
 //!
-//! `app:1.4`, `app`, `app:1.4~1`, `app:1.4@{2026-05-01}`, `app@sha256:…`,
-//! `sha256:…` and hex digits of an image ID. A bare word of hex digits reads
+//! `app:1.4`, `app`, `app:1.4~1`, `app:1.4@{2026-05-01}`, `app@sha256:...`,
+//! `sha256:...` and hex digits of an image ID. A bare word of hex digits reads
 //! two ways and keeps both; whoever knows what exists decides (a repository
 //! name wins). Dates are kept as text: this module knows no clock.
 
@@ -25,7 +25,7 @@ pub enum Query {
         reference: Reference,
         /// How many revisions back (`~N`), counted from `at`.
         back: u32,
-        /// The raw text of `@{…}`: a date or time.
+        /// The raw text of `@{...}`: a date or time.
         at: Option<String>,
         /// The other reading, if the whole text could be digits of an image
         /// ID; counts only where no such repository exists.
@@ -126,7 +126,7 @@ fn id_digits(text: &str) -> Option<String> {
 
 /// Splits off `~N`; `~` alone is one back, as in git.
 fn split_back(text: &str) -> Result<(&str, Option<u32>), Error> {
-    // A `~` inside `@{…}` belongs to the date.
+    // A `~` inside `@{...}` belongs to the date.
     let from = text.rfind('}').map_or(0, |brace| brace + 1);
     let Some(tilde) = text[from..].find('~') else {
         return Ok((text, None));
@@ -142,7 +142,7 @@ fn split_back(text: &str) -> Result<(&str, Option<u32>), Error> {
     Ok((rest, Some(back)))
 }
 
-/// Splits off `@{…}`.
+/// Splits off `@{...}`.
 fn split_at_time<'a>(text: &str, rest: &'a str) -> Result<(&'a str, Option<String>), Error> {
     let Some(start) = rest.find("@{") else {
         return Ok((rest, None));

@@ -294,7 +294,7 @@ mod tests {
             ("-ex.com/a", "host is not valid"),
             ("[:x]/a", "host is not valid"),
             ("app@sha256:00", "has a digest"),
-            ("ä:1", "repository name is not valid"),
+            ("\u{e4}:1", "repository name is not valid"),
             (long.as_str(), "longer than 255"),
             (long_tag.as_str(), "longer than 128"),
         ] {

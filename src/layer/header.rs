@@ -155,6 +155,40 @@ pub fn pax_records(body: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
+/// What an extension header says of the member after it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Extended<'a> {
+    /// Its path.
+    pub path: Option<&'a [u8]>,
+    /// The length of its body.
+    pub size: Option<u64>,
+}
+
+impl<'a> Extended<'a> {
+    /// Reads the body of an extension header of this kind: `x` (PAX) or `L` (GNU
+    /// long name). Others say neither path nor size of one member.
+    pub fn of(kind: u8, body: &'a [u8]) -> Self {
+        let mut extended = Self::default();
+        match kind {
+            b'x' => {
+                for (key, value) in pax_records(body) {
+                    match key {
+                        b"path" => extended.path = Some(value),
+                        b"size" => {
+                            let text = std::str::from_utf8(value).ok();
+                            extended.size = text.and_then(|text| text.parse().ok());
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            b'L' => extended.path = Some(until_nul(body)),
+            _ => {}
+        }
+        extended
+    }
+}
+
 /// The bytes before the first NUL, or all of them.
 pub fn until_nul(field: &[u8]) -> &[u8] {
     let end = field.iter().position(|&byte| byte == 0).unwrap_or(field.len());

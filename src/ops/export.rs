@@ -42,6 +42,8 @@ pub struct ExportOutcome {
     pub images: usize,
     /// Length of the archive in bytes.
     pub bytes: u64,
+    /// Bytes of frames that were decoded for it.
+    pub decoded: u64,
 }
 
 /// An export whose images are found and whose length is known.
@@ -76,13 +78,19 @@ impl<'s> Export<'s> {
         progress: &dyn Progress,
     ) -> Result<ExportOutcome, ExportError> {
         progress.begin(Some(self.plan.size()));
-        let result = self.plan.write(out, |digest: &Digest, body: &mut dyn Write| {
-            let mut body = Counted { inner: body, progress };
-            self.store.write_blob(*digest, &mut body)?;
-            Ok::<(), ExportError>(())
+        let before = self.store.decoded_bytes();
+        let layers: Vec<Digest> = self.plan.layers().iter().map(|(digest, _)| *digest).collect();
+        let result = self.store.decoding_ahead(&layers, || {
+            self.plan.write(out, |digest: &Digest, body: &mut dyn Write| {
+                let mut body = Counted { inner: body, progress };
+                self.store.copy_blob(*digest, &mut body)?;
+                Ok::<(), ExportError>(())
+            })
         });
         progress.finish();
-        result.map(|()| ExportOutcome { images: self.images, bytes: self.plan.size() })
+        result??;
+        let decoded = self.store.decoded_bytes() - before;
+        Ok(ExportOutcome { images: self.images, bytes: self.plan.size(), decoded })
     }
 }
 

@@ -4,10 +4,10 @@
 //! A plain regular file is scanned first and then read only where needed; all
 //! else is read once, from front to back.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 use crate::codec::{self, Compression};
+use crate::fs::InputFile;
 
 const BUFFER: usize = 256 << 10;
 
@@ -22,7 +22,7 @@ pub struct Input {
 /// How the bytes of an input can be read.
 pub enum Bytes {
     /// A plain tar in a file that can seek.
-    File(File),
+    File(InputFile),
     /// A stream of a plain tar.
     Stream(Box<dyn Read>),
 }
@@ -44,8 +44,8 @@ impl std::fmt::Debug for Bytes {
 
 impl Input {
     /// An input from an open file, which may be a FIFO or device.
-    pub fn from_file(name: String, mut file: File) -> io::Result<Self> {
-        if !file.metadata()?.is_file() {
+    pub fn from_file(name: String, mut file: InputFile) -> io::Result<Self> {
+        if !file.is_regular() {
             return Self::from_stream(name, file);
         }
         let mut first = [0; 6];

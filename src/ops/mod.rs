@@ -9,3 +9,4 @@ pub mod input;
 pub mod inspect;
 pub mod resolve;
 pub mod save;
+pub mod stats;

@@ -27,7 +27,7 @@ pub enum ResolveError {
         /// Short IDs.
         candidates: Vec<String>,
     },
-    /// `@{…}` holds no date.
+    /// `@{...}` holds no date.
     #[error("`{text}` is not a date or time")]
     BadTime {
         /// What was given.
@@ -50,7 +50,7 @@ pub struct Resolved {
     pub reference: Option<Reference>,
 }
 
-/// Finds what `query` means. `time` reads the text of `@{…}`, in the user's time
+/// Finds what `query` means. `time` reads the text of `@{...}`, in the user's time
 /// zone.
 pub fn resolve(
     store: &Store,

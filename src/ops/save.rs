@@ -6,12 +6,13 @@
 //! where the input can seek.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use super::input::{Bytes, Input};
 use crate::catalog::CatalogError;
+use crate::codec::Levels;
 use crate::digest::{Digest, Id};
+use crate::fs::InputFile;
 use crate::image::{
     self, Archive, ArchiveImage, Member, MemberKind, Members, Reference, Seekable, SmallBodies,
     Stream, Warning, check_plain_layer, make_manifest, media_type, resolve, wanted,
@@ -122,11 +123,11 @@ pub fn save(
     progress: &dyn Progress,
 ) -> Result<SaveOutcome, SaveError> {
     let name = input.name;
-    let session = store.begin(options.level)?;
+    let session = store.begin(Levels::for_content(options.level))?;
     let mut save = Save { session, layers: HashMap::new(), counted: HashSet::new(), progress };
     let result = match input.bytes {
-        Bytes::File(file) => save.from_file(file),
-        Bytes::Stream(stream) => save.from_stream(stream),
+        Bytes::File(file) => save.take_file(file),
+        Bytes::Stream(stream) => save.take_stream(stream),
     };
     progress.finish();
     let mut archive = result?;
@@ -153,7 +154,7 @@ struct Save<'s, 'p> {
 }
 
 impl Save<'_, '_> {
-    fn from_file(&mut self, file: File) -> Result<Archive, SaveError> {
+    fn take_file(&mut self, file: InputFile) -> Result<Archive, SaveError> {
         let source = Seekable::new(BufReader::new(file)).map_err(SaveError::Read)?;
         let mut scan = Members::new(source);
         let mut members = Vec::new();
@@ -195,7 +196,7 @@ impl Save<'_, '_> {
         Ok(needed)
     }
 
-    fn from_stream(&mut self, stream: Box<dyn Read>) -> Result<Archive, SaveError> {
+    fn take_stream(&mut self, stream: Box<dyn Read>) -> Result<Archive, SaveError> {
         self.progress.begin(None);
         let mut scan = Members::new(Stream::new(stream));
         let mut members = Vec::new();
@@ -331,7 +332,10 @@ impl Save<'_, '_> {
             make_manifest(image.config_digest, image.config.len() as u64, &layers)
         });
         let platform = platform(image);
-        let names = self.changed_names(image, &platform)?;
+        let complete = known == layers.len() as u64
+            && self.session.blob(image.config_digest)?.is_some()
+            && self.session.blob(Digest::of(&manifest))?.is_some();
+        let names = self.changed_names(image, &platform, complete)?;
         let mut saved = SavedImage {
             references: image.references.clone(),
             image_id: image.config_digest,
@@ -365,24 +369,25 @@ impl Save<'_, '_> {
     }
 
     /// The names under which the image is not the newest revision; `None` where
-    /// it is under all of them (DESIGN: known).
+    /// it is under all of them. What isn't `complete` in the store is saved again.
     fn changed_names(
         &self,
         image: &ArchiveImage,
         platform: &Platform,
+        complete: bool,
     ) -> Result<Option<Vec<String>>, SaveError> {
         let catalog = self.session.store().catalog();
         let platform = platform.to_string();
         if image.references.is_empty() {
             let known = catalog.has_unnamed(image.config_digest, &platform)?;
-            return Ok((!known).then(Vec::new));
+            return Ok((!known || !complete).then(Vec::new));
         }
         let mut changed = Vec::new();
         for reference in &image.references {
             let newest = catalog.revision(reference.repository(), reference.tag(), 0)?;
             let same = newest
                 .is_some_and(|row| row.image_id == image.config_digest && row.platform == platform);
-            if !same {
+            if !same || !complete {
                 changed.push(reference.to_string());
             }
         }
@@ -391,7 +396,7 @@ impl Save<'_, '_> {
 }
 
 /// Fetches the documents that say what the archive holds.
-fn resolve_seekable(file: &mut File, members: &[Member]) -> Result<Archive, SaveError> {
+fn resolve_seekable(file: &mut InputFile, members: &[Member]) -> Result<Archive, SaveError> {
     let mut bodies: HashMap<usize, Vec<u8>> = HashMap::new();
     loop {
         let missing = wanted(members, &|index| bodies.get(&index).map(Vec::as_slice))?;

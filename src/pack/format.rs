@@ -1,4 +1,4 @@
-//! The bytes of a pack (docs/FORMAT.md section 4), without its frames' payloads.
+//! The bytes of pack and frame headers (docs/FORMAT.md sections 4.1 and 4.2).
 //!
 //! Encodes what writers need and decodes with every limit checked. It assumes
 //! nothing of the bytes that it decodes.
@@ -8,14 +8,16 @@ use crate::varint::{self, Cursor, Malformed, in_memory};
 
 /// Bytes of a pack header without features.
 const HEADER: usize = 24;
-/// Bytes of the footer.
-pub const FOOTER: usize = 96;
 /// The largest decoded payload of a frame.
 pub const FRAME_RAW_MAX: u32 = 4 << 20;
 /// The largest payload of a frame as it is stored.
 pub const FRAME_STORED_MAX: u32 = 8 << 20;
 /// The largest frame header.
 pub const FRAME_HEADER_MAX: u32 = 1 << 20;
+/// The largest chunk of content.
+const CONTENT_CHUNK_MAX: u32 = 256 << 10;
+/// The largest chunk of anything else.
+const METADATA_CHUNK_MAX: u32 = 1 << 20;
 /// The most chunks in a frame.
 pub const FRAME_CHUNKS_MAX: u32 = 1 << 16;
 /// The largest prefix of a frame.
@@ -28,15 +30,9 @@ const FRAME_HASH: usize = 16;
 const BASE_DIRECTORIES_MAX: u32 = 1024;
 const BASE_RUNS_MAX: u32 = 1 << 16;
 const FEATURES_MAX: u32 = 4096;
-const ROW: usize = 32;
-const DIRECTORY_ROW: usize = 36;
-const TABLE_HEAD: usize = 16;
 
 const PACK_MAGIC: &[u8; 8] = b"ORLOPACK";
 const FRAME_MAGIC: &[u8; 8] = b"ORLFRAME";
-const DIRECTORY_MAGIC: &[u8; 8] = b"ORLOPDIR";
-const TABLE_MAGIC: &[u8; 8] = b"ORLOPTAB";
-const END_MAGIC: &[u8; 8] = b"ORLOPEND";
 const VERSION: u16 = 1;
 
 /// What a pack holds.
@@ -72,7 +68,7 @@ pub enum FrameKind {
 }
 
 impl FrameKind {
-    fn code(self) -> u8 {
+    pub(super) fn code(self) -> u8 {
         match self {
             Self::Content => 1,
             Self::Recipes => 2,
@@ -81,13 +77,21 @@ impl FrameKind {
         }
     }
 
-    fn from_code(code: u8) -> Result<Self, Malformed> {
+    pub(super) fn from_code(code: u8) -> Result<Self, Malformed> {
         match code {
             1 => Ok(Self::Content),
             2 => Ok(Self::Recipes),
             3 => Ok(Self::Sections),
             4 => Ok(Self::Directories),
             _ => Err(Malformed::Other("a frame is of a kind that this program doesn't know")),
+        }
+    }
+
+    /// The largest chunk in such frames.
+    fn chunk_max(self) -> u32 {
+        match self {
+            Self::Content => CONTENT_CHUNK_MAX,
+            Self::Recipes | Self::Sections | Self::Directories => METADATA_CHUNK_MAX,
         }
     }
 
@@ -110,14 +114,14 @@ pub enum Codec {
 }
 
 impl Codec {
-    fn code(self) -> u8 {
+    pub(super) fn code(self) -> u8 {
         match self {
             Self::Stored => 0,
             Self::Zstd => 1,
         }
     }
 
-    fn from_code(code: u8) -> Result<Self, Malformed> {
+    pub(super) fn from_code(code: u8) -> Result<Self, Malformed> {
         match code {
             0 => Ok(Self::Stored),
             1 => Ok(Self::Zstd),
@@ -142,7 +146,7 @@ pub fn pack_header(kind: PackKind) -> Vec<u8> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// Damaged, or no pack.
-    #[error("the pack header is damaged: {0}")]
+    #[error("the pack header is damaged")]
     Malformed(#[from] Malformed),
     /// Made by a newer program.
     #[error("the pack needs `{0}`, which this program doesn't know")]
@@ -284,8 +288,12 @@ impl FrameHeader {
             lengths.push(cursor.count("the length of a chunk", raw_len)?);
         }
         let total: u64 = lengths.iter().map(|length| u64::from(*length)).sum();
-        if total != u64::from(raw_len) || lengths.contains(&0) {
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        if total != u64::from(raw_len) || lengths.contains(&0) || longest > kind.chunk_max() {
             return Err(Malformed::Other("the chunks of a frame don't add up to it"));
+        }
+        if bases.is_empty() != (depth == 0) || (codec == Codec::Stored && depth > 0) || count == 0 {
+            return Err(Malformed::Other("the fields of a frame header contradict each other"));
         }
         if cursor.rest().len() != FRAME_HASH {
             return Err(Malformed::Other("a frame header has bytes too many"));
@@ -326,178 +334,8 @@ fn decode_bases(cursor: &mut Cursor<'_>) -> Result<Vec<BaseRun>, Malformed> {
     Ok(runs)
 }
 
-/// The chunks of a pack: their lengths and ids, in order.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Directory {
-    /// Of each chunk, in bytes.
-    pub lengths: Vec<u32>,
-    /// Of each chunk.
-    pub ids: Vec<Id>,
-}
-
-impl Directory {
-    /// The directory in its stored form.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = table_head(*DIRECTORY_MAGIC, self.ids.len());
-        for length in &self.lengths {
-            out.extend_from_slice(&length.to_le_bytes());
-        }
-        for id in &self.ids {
-            out.extend_from_slice(id.as_bytes());
-        }
-        out
-    }
-
-    /// Reads a directory.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let (count, rows) = split_table(bytes, *DIRECTORY_MAGIC, DIRECTORY_ROW)?;
-        let (lengths, ids) = rows.split_at(count * 4);
-        let (lengths, _) = lengths.as_chunks::<4>();
-        let (ids, _) = ids.as_chunks::<32>();
-        Ok(Self {
-            lengths: lengths.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect(),
-            ids: ids.iter().map(|bytes| Id::from_bytes(*bytes)).collect(),
-        })
-    }
-}
-
-/// Where a frame is in its pack, and which chunks it holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FrameEntry {
-    /// Of the header, in the pack.
-    pub offset: u64,
-    /// Bytes of header.
-    pub header_len: u32,
-    /// Bytes of payload.
-    pub stored_len: u32,
-    /// Bytes of the decoded payload.
-    pub raw_len: u32,
-    /// Position of the first chunk in the directory.
-    pub first: u32,
-    /// How many chunks.
-    pub count: u32,
-    /// What the chunks are.
-    pub kind: FrameKind,
-    /// How the payload is stored.
-    pub codec: Codec,
-    /// See [`FrameHeader::depth`].
-    pub depth: u8,
-}
-
-/// The frame table in its stored form.
-pub fn encode_table(frames: &[FrameEntry]) -> Vec<u8> {
-    let mut out = table_head(*TABLE_MAGIC, frames.len());
-    for frame in frames {
-        out.extend_from_slice(&frame.offset.to_le_bytes());
-        for value in [frame.header_len, frame.stored_len, frame.raw_len, frame.first, frame.count] {
-            out.extend_from_slice(&value.to_le_bytes());
-        }
-        out.extend_from_slice(&[frame.kind.code(), frame.codec.code(), 0, frame.depth]);
-    }
-    out
-}
-
-/// Reads a frame table and checks that its frames follow each other.
-pub fn decode_table(bytes: &[u8]) -> Result<Vec<FrameEntry>, Malformed> {
-    let (_, rows) = split_table(bytes, *TABLE_MAGIC, ROW)?;
-    let mut frames: Vec<FrameEntry> = Vec::new();
-    for row in rows.as_chunks::<ROW>().0 {
-        let mut cursor = Cursor::new(row);
-        let frame = FrameEntry {
-            offset: cursor.u64()?,
-            header_len: limited(cursor.u32()?, "a frame header", FRAME_HEADER_MAX)?,
-            stored_len: limited(cursor.u32()?, "the payload of a frame", FRAME_STORED_MAX)?,
-            raw_len: limited(cursor.u32()?, "the content of a frame", FRAME_RAW_MAX)?,
-            first: cursor.u32()?,
-            count: limited(cursor.u32()?, "the chunks of a frame", FRAME_CHUNKS_MAX)?,
-            kind: FrameKind::from_code(cursor.u8()?)?,
-            codec: Codec::from_code(cursor.u8()?)?,
-            depth: cursor.u16()?.to_le_bytes()[1],
-        };
-        let expected = frames.last().map_or(0, |before| before.first + before.count);
-        if frame.first != expected || frame.count == 0 {
-            return Err(Malformed::Other("the frames of a pack don't follow each other"));
-        }
-        frames.push(frame);
-    }
-    Ok(frames)
-}
-
-/// Where directory and frame table are in a pack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Footer {
-    /// Offset of the directory.
-    pub directory_offset: u64,
-    /// Bytes of directory.
-    pub directory_len: u32,
-    /// Bytes of frame table.
-    pub table_len: u32,
-    /// Id of the directory.
-    pub directory: Id,
-    /// Id of the frame table.
-    pub table: Id,
-}
-
-impl Footer {
-    /// The footer in its stored form.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = self.directory_offset.to_le_bytes().to_vec();
-        out.extend_from_slice(&self.directory_len.to_le_bytes());
-        out.extend_from_slice(&self.table_len.to_le_bytes());
-        out.extend_from_slice(self.directory.as_bytes());
-        out.extend_from_slice(self.table.as_bytes());
-        let hash = Id::of(&out);
-        out.extend_from_slice(&hash.as_bytes()[..8]);
-        out.extend_from_slice(END_MAGIC);
-        out
-    }
-
-    /// Reads a footer and checks that it fits a pack of `pack_len` bytes.
-    pub fn decode(bytes: &[u8; FOOTER], pack_len: u64) -> Result<Self, Malformed> {
-        if &bytes[88..] != END_MAGIC || Id::of(&bytes[..80]).as_bytes()[..8] != bytes[80..88] {
-            return Err(Malformed::Other("the pack footer is missing or damaged"));
-        }
-        let mut cursor = Cursor::new(bytes);
-        let footer = Self {
-            directory_offset: cursor.u64()?,
-            directory_len: cursor.u32()?,
-            table_len: cursor.u32()?,
-            directory: Id::from_bytes(cursor.array()?),
-            table: Id::from_bytes(cursor.array()?),
-        };
-        let end = footer
-            .directory_offset
-            .checked_add(footer.directory_len.into())
-            .and_then(|end| end.checked_add(footer.table_len.into()))
-            .and_then(|end| end.checked_add(FOOTER as u64));
-        if end != Some(pack_len) {
-            return Err(Malformed::Other("the pack has another length than its footer says"));
-        }
-        Ok(footer)
-    }
-}
-
-fn table_head(magic: [u8; 8], count: usize) -> Vec<u8> {
-    let mut out = magic.to_vec();
-    out.extend_from_slice(&len32(count).to_le_bytes());
-    out.extend_from_slice(&[0; 4]);
-    out
-}
-
-fn split_table(bytes: &[u8], magic: [u8; 8], row: usize) -> Result<(usize, &[u8]), Malformed> {
-    let mut cursor = Cursor::new(bytes);
-    if cursor.array()? != magic {
-        return Err(Malformed::Other("a table of a pack doesn't begin as it should"));
-    }
-    let (count, _) = (cursor.u32()?, cursor.u32()?);
-    let rows = bytes.len() - TABLE_HEAD;
-    if in_memory(count).checked_mul(row) != Some(rows) {
-        return Err(Malformed::Other("a table of a pack has another length than it says"));
-    }
-    Ok((in_memory(count), cursor.rest()))
-}
-
-fn limited(value: u32, what: &'static str, limit: u32) -> Result<u32, Malformed> {
+/// A value, if it is within its limit.
+pub(super) fn limited(value: u32, what: &'static str, limit: u32) -> Result<u32, Malformed> {
     if value <= limit { Ok(value) } else { Err(Malformed::OverLimit { what, limit: limit.into() }) }
 }
 

@@ -5,8 +5,9 @@
 //! against their ids by the caller's directory.
 
 use super::format::{
-    BaseRun, Codec, FRAME_CHUNKS_MAX, FRAME_RAW_MAX, FrameEntry, FrameHeader, FrameKind, len32,
+    BaseRun, Codec, FRAME_CHUNKS_MAX, FRAME_RAW_MAX, FrameHeader, FrameKind, PREFIX_MAX, len32,
 };
+use super::tables::FrameEntry;
 use crate::codec::{Compressor, Decompressor, ZstdError};
 use crate::digest::Id;
 use crate::varint::Malformed;
@@ -15,7 +16,7 @@ use crate::varint::Malformed;
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     /// Its header is damaged.
-    #[error("the frame header is damaged: {0}")]
+    #[error("the frame is malformed")]
     Header(#[from] Malformed),
     /// Its payload has another hash than the header says.
     #[error("the frame is damaged: expected payload {expected}, found {found}", expected = expected.short(), found = found.short())]
@@ -35,6 +36,9 @@ pub enum FrameError {
     Unfaithful,
 }
 
+/// The most base runs that a frame is given: far below what the format allows.
+const RUNS_MAX: usize = 16_384;
+
 /// Chunks that wait to be compressed together.
 #[derive(Debug, Default)]
 pub struct RawFrame {
@@ -44,6 +48,37 @@ pub struct RawFrame {
     pub lengths: Vec<u32>,
     /// Of each chunk.
     pub ids: Vec<Id>,
+    /// What the frame is compressed against; empty for nothing.
+    pub base: Base,
+}
+
+/// Chunks that a frame is compressed against.
+#[derive(Debug, Default)]
+pub struct Base {
+    /// Which they are.
+    pub runs: Vec<BaseRun>,
+    /// Their bytes together.
+    pub length: usize,
+    /// The depth of a frame that stands on them; 0 where there are none.
+    pub depth: u8,
+}
+
+impl Base {
+    /// Whether `length` more bytes fit.
+    pub fn has_room(&self, length: usize) -> bool {
+        self.length + length <= PREFIX_MAX as usize && self.runs.len() < RUNS_MAX
+    }
+
+    /// Adds a chunk of a directory, of so many bytes.
+    pub fn push(&mut self, directory: Id, position: u32, length: usize) {
+        self.length += length;
+        match self.runs.last_mut() {
+            Some(run) if run.directory == Some(directory) && run.first + run.count == position => {
+                run.count += 1;
+            }
+            _ => self.runs.push(BaseRun { directory: Some(directory), first: position, count: 1 }),
+        }
+    }
 }
 
 impl RawFrame {
@@ -80,29 +115,47 @@ pub struct EncodedFrame {
     pub ids: Vec<Id>,
 }
 
+/// A frame with a base is only worth having if it is this much smaller, in
+/// percent of one without.
+const WORTH_PERCENT: usize = 90;
+
+/// A frame this much smaller than its content, in percent, is taken as worth
+/// its base without a comparison.
+const PLAINLY_WORTH_PERCENT: usize = 25;
+
+/// Finds the bytes of base chunks; `None` where they can't be read.
+pub type FindBase = dyn Fn(&[BaseRun]) -> Option<Vec<u8>> + Send + Sync;
+
 /// Compresses a frame, proves that it comes back, and puts its header before it.
+/// A base that can't be read is none.
 pub fn encode(
     kind: FrameKind,
     frame: RawFrame,
     compressor: &mut Compressor,
+    find_base: &FindBase,
 ) -> Result<EncodedFrame, FrameError> {
-    let compressed = compressor.compress(&frame.raw)?;
-    let (codec, payload) = if compressed.len() < frame.raw.len() {
-        if Decompressor::decompress(&compressed, frame.raw.len(), &[])? != frame.raw {
+    let found = if frame.base.depth == 0 { None } else { find_base(&frame.base.runs) };
+    let (base, prefix) = found.map(|prefix| (frame.base, prefix)).unwrap_or_default();
+    let (compressed, base) = compress(&frame.raw, base, &prefix, compressor)?;
+    // Without the base, if that was found not to pay.
+    let prefix = if base.depth == 0 { &[][..] } else { &prefix };
+    let (codec, payload, base) = if compressed.len() < frame.raw.len() {
+        let again = Decompressor::decompress(&compressed, frame.raw.len(), prefix)?;
+        if again != frame.raw {
             return Err(FrameError::Unfaithful);
         }
-        (Codec::Zstd, compressed.as_slice())
+        (Codec::Zstd, compressed.as_slice(), base)
     } else {
-        (Codec::Stored, frame.raw.as_slice())
+        (Codec::Stored, frame.raw.as_slice(), Base::default())
     };
     let header = FrameHeader {
         kind,
         codec,
-        depth: 0,
+        depth: base.depth,
         stored_len: len32(payload.len()),
         raw_len: len32(frame.raw.len()),
         payload: Id::of(payload),
-        bases: Vec::<BaseRun>::new(),
+        bases: base.runs,
         lengths: frame.lengths,
     };
     let mut bytes = header.encode();
@@ -119,6 +172,25 @@ pub fn encode(
     };
     bytes.extend_from_slice(payload);
     Ok(EncodedFrame { bytes, entry, lengths: header.lengths, ids: frame.ids })
+}
+
+/// Compresses against the base, or without one where that is hardly larger.
+fn compress(
+    raw: &[u8],
+    base: Base,
+    prefix: &[u8],
+    compressor: &mut Compressor,
+) -> Result<(Vec<u8>, Base), ZstdError> {
+    let delta = compressor.compress(raw, prefix)?;
+    if base.depth == 0 || delta.len() * 100 <= raw.len() * PLAINLY_WORTH_PERCENT {
+        return Ok((delta, base));
+    }
+    let plain = compressor.compress(raw, &[])?;
+    if delta.len() * 100 <= plain.len() * WORTH_PERCENT {
+        Ok((delta, base))
+    } else {
+        Ok((plain, Base::default()))
+    }
 }
 
 /// Decodes the payload of a frame. `prefix` is what its bases are.

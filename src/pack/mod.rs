@@ -7,4 +7,5 @@ pub mod format;
 pub mod frame;
 pub mod pipeline;
 pub mod reader;
+pub mod tables;
 pub mod writer;

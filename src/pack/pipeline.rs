@@ -14,9 +14,9 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::format::{FrameKind, PackKind};
-use super::frame::{self, EncodedFrame, FrameError, RawFrame};
+use super::frame::{self, EncodedFrame, FindBase, FrameError, RawFrame};
 use super::writer::{FinishedPack, PackWriter};
-use crate::codec::Compressor;
+use crate::codec::{Compressor, Levels};
 use crate::digest::Id;
 use crate::fs::{self, Fs};
 
@@ -99,7 +99,12 @@ impl std::fmt::Debug for Input {
 
 impl Pipeline {
     /// Starts the threads.
-    pub fn start(fs: Arc<dyn Fs>, places: Places, level: i32) -> Self {
+    pub fn start(
+        fs: Arc<dyn Fs>,
+        places: Places,
+        levels: Levels,
+        find_base: &Arc<FindBase>,
+    ) -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let count = cores.min(WORKERS_MAX);
         let (jobs, job_queue) = bounded::<Job>(count);
@@ -108,7 +113,8 @@ impl Pipeline {
         let workers = (0..count)
             .map(|_| {
                 let (jobs, steps) = (job_queue.clone(), steps.clone());
-                thread::spawn(move || work(&jobs, &steps, level))
+                let find_base = Arc::clone(find_base);
+                thread::spawn(move || work(&jobs, &steps, levels, &*find_base))
             })
             .collect();
         let packer = thread::spawn(move || {
@@ -180,14 +186,16 @@ impl Drop for Pipeline {
     }
 }
 
-fn work(jobs: &Receiver<Job>, steps: &Sender<(u64, Step)>, level: i32) {
+fn work(jobs: &Receiver<Job>, steps: &Sender<(u64, Step)>, levels: Levels, find_base: &FindBase) {
     let mut compressor = None;
     for job in jobs {
         let encoded = compressor
             .take()
-            .map_or_else(|| Compressor::new(level), Ok)
+            .map_or_else(|| Compressor::new(levels), Ok)
             .map_err(FrameError::from)
-            .and_then(|ready| frame::encode(job.kind, job.frame, compressor.insert(ready)));
+            .and_then(|ready| {
+                frame::encode(job.kind, job.frame, compressor.insert(ready), find_base)
+            });
         if steps.send((job.number, Step::Frame(encoded))).is_err() {
             return;
         }

@@ -6,11 +6,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::format::{
-    Directory, FOOTER, Footer, FrameEntry, FrameHeader, HeaderError, PackKind, check_pack_header,
-    decode_table,
-};
+use super::format::{FrameHeader, HeaderError, PackKind, check_pack_header};
 use super::frame::{self, FrameError};
+use super::tables::{Directory, FOOTER, Footer, FrameEntry, decode_table};
 use crate::digest::Id;
 use crate::fs::{self, Fs, ReadFile};
 use crate::varint::{Malformed, in_memory};
@@ -156,21 +154,41 @@ impl PackReader {
         prefix: impl FnOnce(&FrameHeader) -> Result<Vec<u8>, E>,
     ) -> Result<Vec<u8>, E> {
         let entry = self.frames[number];
-        let offset = entry.offset;
-        let damaged = |source| PackError::Frame { path: self.path.clone(), offset, source };
         let length = in_memory(entry.header_len) + in_memory(entry.stored_len);
         let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, offset).map_err(PackError::from)?;
+        self.file.read_exact_at(&mut bytes, entry.offset).map_err(PackError::from)?;
         let (header, payload) = bytes.split_at(in_memory(entry.header_len));
-        let header = FrameHeader::decode(header).map_err(|error| damaged(error.into()))?;
-        if header.stored_len != entry.stored_len || header.raw_len != entry.raw_len {
-            let error = Malformed::Other("header and frame table disagree");
-            return Err(damaged(error.into()).into());
-        }
+        let header = self.check_header(&entry, header)?;
         let prefix = if header.bases.is_empty() { Vec::new() } else { prefix(&header)? };
-        let raw = frame::decode(&header, payload, &prefix).map_err(damaged)?;
+        let (path, offset) = (&self.path, entry.offset);
+        let raw = frame::decode(&header, payload, &prefix).map_err(|source| PackError::Frame {
+            path: path.clone(),
+            offset,
+            source,
+        })?;
         self.check_chunks(&entry, &raw)?;
         Ok(raw)
+    }
+
+    /// The header of a frame.
+    pub fn frame_header(&self, number: usize) -> Result<FrameHeader, PackError> {
+        let entry = self.frames[number];
+        let mut bytes = vec![0; in_memory(entry.header_len)];
+        self.file.read_exact_at(&mut bytes, entry.offset)?;
+        self.check_header(&entry, &bytes)
+    }
+
+    fn check_header(&self, entry: &FrameEntry, bytes: &[u8]) -> Result<FrameHeader, PackError> {
+        let damaged = |source: Malformed| {
+            let (path, offset) = (self.path.clone(), entry.offset);
+            PackError::Frame { path, offset, source: source.into() }
+        };
+        let header = FrameHeader::decode(bytes).map_err(damaged)?;
+        let found = (header.stored_len, header.raw_len, header.depth);
+        if found != (entry.stored_len, entry.raw_len, entry.depth) {
+            return Err(damaged(Malformed::Other("header and frame table disagree")));
+        }
+        Ok(header)
     }
 
     fn check_chunks(&self, entry: &FrameEntry, raw: &[u8]) -> Result<(), PackError> {

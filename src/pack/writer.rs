@@ -4,10 +4,9 @@
 //! [`PackWriter::finish`] returns; until then it is nothing. A failed write or
 //! sync ends the writer: it takes itself by value and is gone.
 
-use super::format::{
-    Directory, FOOTER, Footer, FrameEntry, PackKind, encode_table, len32, pack_header,
-};
+use super::format::{PackKind, len32, pack_header};
 use super::frame::EncodedFrame;
+use super::tables::{Directory, FOOTER, Footer, FrameEntry, encode_table};
 use crate::digest::{Id, IdHasher};
 use crate::fs::{self, WriteFile};
 

@@ -11,7 +11,7 @@ use super::packs::ChunkBytes;
 use super::{Result, Store, StoreError};
 use crate::catalog::Place;
 use crate::chunk::recipe::{Body, Names, Recipe};
-use crate::digest::{Digest, DigestHasher, Id};
+use crate::digest::{Digest, Hashing, Id};
 use crate::layer::rebuild::{Rebuilder, Source};
 use crate::layer::section::Section;
 use crate::varint::{Malformed, len64};
@@ -20,7 +20,7 @@ impl Store {
     /// The recipe of a blob.
     pub fn recipe(&self, digest: Digest) -> Result<Recipe> {
         let row = self.catalog.blob(digest)?.ok_or(StoreError::NoBlob { digest })?;
-        let chunk = self.chunk_at(row.recipe, 0)?;
+        let chunk = self.chunk_at(row.recipe)?;
         let damaged = |source| StoreError::Recipe { digest, source };
         let recipe = Recipe::decode(chunk.as_slice()).map_err(damaged)?;
         if recipe.digest != digest {
@@ -29,25 +29,50 @@ impl Store {
         Ok(recipe)
     }
 
+    /// Whether a blob can be rebuilt, as far as that can be told without reading
+    /// its content: its recipe and sections are there, and all directories that
+    /// they name.
+    pub fn is_whole(&self, digest: Digest) -> Result<bool> {
+        match self.try_whole(digest) {
+            Err(error) if error.is_damage() => Ok(false),
+            result => result.map(|()| true),
+        }
+    }
+
+    fn try_whole(&self, digest: Digest) -> Result<()> {
+        if let Body::Chunks(names) | Body::Tar(names) = self.recipe(digest)?.body {
+            for directory in &names.directories {
+                self.pack(self.pack_of_directory(*directory)?)?;
+            }
+            for section in &names.sections {
+                self.find_chunk(*section)?.ok_or(StoreError::NoChunk { id: *section })?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes a blob to `out` and returns its size. Fails if what was written
     /// isn't the blob.
     pub fn write_blob(&self, digest: Digest, out: &mut dyn Write) -> Result<u64> {
-        let recipe = self.recipe(digest)?;
-        let mut writer = BlobWriter {
-            store: self,
-            digest,
-            hasher: DigestHasher::default(),
-            content: Content::default(),
-            packs: HashMap::new(),
-        };
-        match &recipe.body {
-            Body::Bytes(bytes) => writer.put(bytes, out)?,
-            Body::Chunks(names) => writer.chunks(names, recipe.size, out)?,
-            Body::Tar(names) => writer.tar(names, recipe.size, out)?,
-        }
-        let found = writer.hasher.finish();
+        let mut out = Hashing::new(out);
+        let size = self.copy_blob(digest, &mut out)?;
+        let (found, _) = out.finish();
         if found != digest {
             return Err(StoreError::WrongBlob { expected: digest, found });
+        }
+        Ok(size)
+    }
+
+    /// Writes what should be a blob to `out`, which must check its digest. Returns
+    /// its size.
+    pub fn copy_blob(&self, digest: Digest, out: &mut dyn Write) -> Result<u64> {
+        let recipe = self.recipe(digest)?;
+        let mut writer =
+            BlobWriter { store: self, digest, content: Content::default(), packs: HashMap::new() };
+        match &recipe.body {
+            Body::Bytes(bytes) => put(bytes, out)?,
+            Body::Chunks(names) => writer.chunks(names, recipe.size, out)?,
+            Body::Tar(names) => writer.tar(names, recipe.size, out)?,
         }
         Ok(recipe.size)
     }
@@ -63,7 +88,7 @@ impl Store {
         for id in &names.sections {
             let (place, _) = self.find_chunk(*id)?.ok_or(StoreError::NoChunk { id: *id })?;
             bytes += self.stored_share(place, 1)?;
-            let chunk = self.chunk_at(place, 0)?;
+            let chunk = self.chunk_at(place)?;
             let mut section = Section::parse(chunk.as_slice()).map_err(damaged)?;
             while let Some((first, count)) = section.next_run().map_err(damaged)? {
                 for run in names.resolve(first, count).map_err(damaged)? {
@@ -103,7 +128,6 @@ struct Content {
 struct BlobWriter<'s> {
     store: &'s Store,
     digest: Digest,
-    hasher: DigestHasher,
     content: Content,
     /// A pack for each directory.
     packs: HashMap<Id, Id>,
@@ -116,11 +140,6 @@ struct Named<'w, 's> {
 }
 
 impl BlobWriter<'_> {
-    fn put(&mut self, bytes: &[u8], out: &mut dyn Write) -> Result<()> {
-        self.hasher.update(bytes);
-        out.write_all(bytes).map_err(StoreError::Output)
-    }
-
     fn pack_of(&mut self, directory: Id) -> Result<Id> {
         if let Some(pack) = self.packs.get(&directory) {
             return Ok(*pack);
@@ -189,7 +208,7 @@ impl Named<'_, '_> {
                 if *count == 0 {
                     self.writer.content.runs.pop_front();
                 }
-                return self.writer.store.chunk_at(now, 0);
+                return self.writer.store.chunk_at(now);
             }
             self.load_section()?;
         }
@@ -229,7 +248,7 @@ impl Source for Named<'_, '_> {
             };
             let rest = &chunk.as_slice()[start..];
             let now = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
-            self.writer.put(&rest[..now], out).map_err(Passed::Store)?;
+            put(&rest[..now], out).map_err(Passed::Store)?;
             left -= len64(&rest[..now]);
             if now < rest.len() {
                 self.writer.content.partial = Some((chunk, start + now));
@@ -239,6 +258,10 @@ impl Source for Named<'_, '_> {
     }
 
     fn write(&mut self, bytes: &[u8], out: &mut dyn Write) -> std::result::Result<(), Passed> {
-        self.writer.put(bytes, out).map_err(Passed::Store)
+        put(bytes, out).map_err(Passed::Store)
     }
+}
+
+fn put(bytes: &[u8], out: &mut dyn Write) -> Result<()> {
+    out.write_all(bytes).map_err(StoreError::Output)
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::layout::{self, Layout};
 use super::record::{Revision, SaveRecord};
 use super::{Notice, OpenOptions, Result, Store, StoreError};
-use crate::catalog::{Catalog, CatalogError, Found, ReferenceRow, RevisionRow};
+use crate::catalog::{Catalog, CatalogError, Found, Place, ReferenceRow, RevisionRow};
 use crate::chunk::recipe::Recipe;
 use crate::digest::{Digest, Id};
 use crate::fs::{self, Disk, Fs};
@@ -106,7 +106,7 @@ impl Store {
     }
 
     fn rebuild(&mut self, reason: &'static str) -> Result<()> {
-        self.packs = super::PackCache::default();
+        self.file_maps = super::FileMaps::default();
         self.records_unreadable = 0;
         let mut notices = Vec::new();
         // At once, so that others see the old or the new state.
@@ -172,6 +172,10 @@ impl Store {
     /// The ids in the file names of a fanned-out folder.
     fn list(&self, folder: &Path, extension: &str) -> Result<HashSet<Id>> {
         let mut ids = HashSet::new();
+        // Copying tools may leave out a folder that is empty.
+        if !self.fs.exists(folder) {
+            return Ok(ids);
+        }
         for part in self.fs.list(folder)?.iter().filter(|name| name.len() == 2) {
             let names = self.fs.list(&folder.join(part))?;
             ids.extend(names.iter().filter_map(|name| layout::id_in(name, extension)));
@@ -245,8 +249,29 @@ impl Store {
                 self.catalog.mark_recorded(*pack)?;
             }
             self.catalog.add_record((id, record.saved_at, record.sequence), &revisions)?;
-            Ok(())
-        })
+            Ok::<(), StoreError>(())
+        })?;
+        match self.note_paths(&self.recipes_in(&record.packs)?) {
+            // That costs bases, and nothing else.
+            Err(error) if error.is_damage() => Ok(()),
+            result => result,
+        }
+    }
+
+    /// The recipes in those of these packs that can be read.
+    fn recipes_in(&self, packs: &[Id]) -> Result<Vec<Place>> {
+        let mut places = Vec::new();
+        for id in packs {
+            let pack = match self.pack(*id) {
+                Err(error) if error.is_damage() => continue,
+                pack => pack?,
+            };
+            for frame in pack.frames().iter().filter(|frame| frame.kind == FrameKind::Recipes) {
+                let positions = frame.first..frame.first + frame.count;
+                places.extend(positions.map(|position| Place { pack: *id, position }));
+            }
+        }
+        Ok(places)
     }
 
     fn index_or_notice(&self, pack: Id, notices: &mut Vec<Notice>) -> Result<()> {

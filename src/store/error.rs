@@ -133,6 +133,7 @@ impl StoreError {
             Self::Pack(error) => !matches!(error, PackError::Fs(error) if !error.is_missing()),
             Self::Json { .. }
             | Self::RecordHash { .. }
+            | Self::NoBlob { .. }
             | Self::NoChunk { .. }
             | Self::NoDirectory { .. }
             | Self::Recipe { .. }

@@ -6,16 +6,23 @@
 //! fails. It knows blobs, records and names; it deliberately knows nothing of
 //! image archives, terminals or clocks.
 
+mod ahead;
+mod bases;
 mod blob;
 mod cache;
 mod catalog_sync;
+mod commit;
+mod decoder;
 mod error;
+mod file_map;
+mod filling;
 mod header;
 mod layer_writer;
 mod layout;
 mod packs;
 pub mod record;
 mod session;
+pub mod usage;
 mod workspace;
 
 use std::path::{Path, PathBuf};
@@ -27,11 +34,13 @@ pub use session::{Stored, WriteSession};
 
 use crate::catalog::{BlobRow, Catalog};
 use crate::chunk::recipe::Body;
+use crate::codec::Levels;
 use crate::digest::{Digest, Id};
 use crate::fs::{self, Fs, Lock};
 use crate::pack::reader::PackReader;
+use decoder::Decoder;
 use layout::Layout;
-use packs::PackCache;
+use packs::FileMaps;
 
 /// The result of a store operation.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -79,7 +88,8 @@ pub struct Store {
     layout: Layout,
     header: StoreHeader,
     catalog: Catalog,
-    packs: PackCache,
+    decoder: Arc<Decoder>,
+    file_maps: FileMaps,
     notices: Vec<Notice>,
     records_unreadable: usize,
 }
@@ -128,11 +138,12 @@ impl Store {
         let header = StoreHeader::read(&*fs, &layout.header())?;
         let (catalog, found) = catalog_sync::open(&layout, &header.store, options)?;
         let mut store = Self {
+            decoder: Arc::new(Decoder::new(Arc::clone(&fs), layout.clone())),
             fs,
             layout,
             header,
             catalog,
-            packs: PackCache::default(),
+            file_maps: FileMaps::default(),
             notices: Vec::new(),
             records_unreadable: 0,
         };
@@ -223,15 +234,18 @@ impl Store {
     }
 
     /// Starts to add to the store.
-    pub fn begin(&mut self, level: i32) -> Result<WriteSession<'_>> {
+    pub fn begin(&mut self, levels: Levels) -> Result<WriteSession<'_>> {
+        for folder in self.layout.folders() {
+            fs::create_dir_all(&*self.fs, &folder)?;
+        }
         self.adopt_packs()?;
         self.make_durable()?;
-        WriteSession::begin(self, level)
+        WriteSession::begin(self, levels)
     }
 
     /// A pack, open.
     fn pack(&self, id: Id) -> Result<Arc<PackReader>> {
-        self.packs.get(id, || Ok(PackReader::open(&*self.fs, &self.layout.pack(id))?))
+        self.decoder.pack(id)
     }
 }
 

@@ -1,60 +1,28 @@
-//! Open packs and decoded frames, within a bounded memory.
+//! Chunks in packs: where they are, what they hold, what they cost.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::cache::Cache;
+use super::decoder::{Frame, FrameKey};
+use super::file_map::FileMap;
 use super::{Result, Store, StoreError};
 use crate::catalog::Place;
 use crate::digest::Id;
-use crate::pack::format::{DEPTH_MAX, FrameHeader, PREFIX_MAX};
+use crate::pack::format::DEPTH_MAX;
 use crate::pack::reader::PackReader;
-use crate::varint::{Malformed, in_memory};
+use crate::varint::in_memory;
 
-/// For the tables of open packs, in bytes.
-const PACKS_BYTES: usize = 32 << 20;
-/// A pack weighs at least this much, so that few files are open.
-const PACK_WEIGHT_MIN: usize = 128 << 10;
-/// For decoded frames, in bytes.
-const FRAMES_BYTES: usize = 64 << 20;
+/// For the file maps of layers, in bytes.
+const FILE_MAPS_BYTES: usize = 32 << 20;
 
-/// What was read lately.
+/// File maps that were used lately.
 #[derive(Debug)]
-pub(super) struct PackCache {
-    packs: RefCell<Cache<Id, Arc<PackReader>>>,
-    frames: RefCell<Cache<(Id, usize), Arc<Frame>>>,
-}
+pub(super) struct FileMaps(RefCell<Cache<Place, Arc<FileMap>>>);
 
-/// A decoded frame.
-#[derive(Debug)]
-struct Frame {
-    raw: Vec<u8>,
-    /// Where each of its chunks begins, and the end.
-    starts: Vec<u32>,
-}
-
-impl Default for PackCache {
+impl Default for FileMaps {
     fn default() -> Self {
-        Self {
-            packs: RefCell::new(Cache::new(PACKS_BYTES)),
-            frames: RefCell::new(Cache::new(FRAMES_BYTES)),
-        }
-    }
-}
-
-impl PackCache {
-    pub(super) fn get(
-        &self,
-        id: Id,
-        open: impl FnOnce() -> Result<PackReader>,
-    ) -> Result<Arc<PackReader>> {
-        if let Some(pack) = self.packs.borrow_mut().get(id) {
-            return Ok(pack);
-        }
-        let pack = Arc::new(open()?);
-        let weight = (pack.directory().ids.len() * 40).max(PACK_WEIGHT_MIN);
-        self.packs.borrow_mut().insert(id, Arc::clone(&pack), weight);
-        Ok(pack)
+        Self(RefCell::new(Cache::new(FILE_MAPS_BYTES)))
     }
 }
 
@@ -62,13 +30,13 @@ impl PackCache {
 #[derive(Debug, Clone)]
 pub(super) struct ChunkBytes {
     frame: Arc<Frame>,
-    start: usize,
-    end: usize,
+    index: usize,
 }
 
 impl ChunkBytes {
     pub(super) fn as_slice(&self) -> &[u8] {
-        &self.frame.raw[self.start..self.end]
+        // The index was checked when this was made.
+        self.frame.chunks(self.index, self.index + 1).unwrap_or_default()
     }
 }
 
@@ -92,19 +60,66 @@ impl Store {
     /// The chunk with this id.
     pub(super) fn chunk(&self, id: Id) -> Result<ChunkBytes> {
         let (place, _) = self.find_chunk(id)?.ok_or(StoreError::NoChunk { id })?;
-        self.chunk_at(place, 0)
+        self.chunk_at(place)
     }
 
-    /// The chunk at a place. `depth` counts how many frames wait for it.
-    pub(super) fn chunk_at(&self, place: Place, depth: u8) -> Result<ChunkBytes> {
+    /// The chunk at a place.
+    pub(super) fn chunk_at(&self, place: Place) -> Result<ChunkBytes> {
         let pack = self.pack(place.pack)?;
-        let number = pack
-            .frame_of(place.position)
-            .ok_or(StoreError::Inconsistent("a chunk that its pack doesn't hold"))?;
-        let frame = self.frame(&pack, place.pack, number, depth)?;
-        let at = in_memory(place.position - pack.frames()[number].first);
-        let (start, end) = (in_memory(frame.starts[at]), in_memory(frame.starts[at + 1]));
-        Ok(ChunkBytes { frame, start, end })
+        let number = frame_of(&pack, place)?;
+        let key = FrameKey { pack: place.pack, number };
+        let frame = self.decoder.frame_in_turn(key, &|id| self.pack_of_directory(id))?;
+        Ok(ChunkBytes { frame, index: in_memory(place.position - pack.frames()[number].first) })
+    }
+
+    /// Bytes of frames that were decoded since the store was opened.
+    pub fn decoded_bytes(&self) -> u64 {
+        self.decoder.decoded_bytes()
+    }
+
+    /// The depth of the frame that holds a chunk.
+    pub(super) fn depth_of(&self, place: Place) -> Result<u8> {
+        let pack = self.pack(place.pack)?;
+        let number = frame_of(&pack, place)?;
+        Ok(pack.frames()[number].depth)
+    }
+
+    /// The length of a chunk in bytes.
+    pub(super) fn chunk_length(&self, place: Place) -> Result<usize> {
+        let pack = self.pack(place.pack)?;
+        let length = pack.directory().lengths.get(in_memory(place.position));
+        let missing = StoreError::Inconsistent("a chunk that its pack doesn't hold");
+        Ok(in_memory(*length.ok_or(missing)?))
+    }
+
+    /// What may be the base of a chunk that is like the one at a place: that, or
+    /// if it is too deep what its frame stands on.
+    pub(super) fn base_of_depth(&self, place: Place) -> Result<Vec<Place>> {
+        let pack = self.pack(place.pack)?;
+        if self.depth_of(place)? < DEPTH_MAX {
+            return Ok(vec![place]);
+        }
+        let number = frame_of(&pack, place)?;
+        let mut places = Vec::new();
+        for run in pack.frame_header(number)?.bases {
+            let pack = match run.directory {
+                None => place.pack,
+                Some(id) => self.pack_of_directory(id)?,
+            };
+            let positions = run.first..run.first.saturating_add(run.count);
+            places.extend(positions.map(|position| Place { pack, position }));
+        }
+        Ok(places)
+    }
+
+    /// The files of a layer, by the place of its recipe.
+    pub(super) fn cached_file_map(&self, recipe: Place) -> Result<Arc<FileMap>> {
+        if let Some(map) = self.file_maps.0.borrow_mut().get(recipe) {
+            return Ok(map);
+        }
+        let map = Arc::new(self.file_map(recipe)?);
+        self.file_maps.0.borrow_mut().insert(recipe, Arc::clone(&map), map.weight());
+        Ok(map)
     }
 
     /// The share of the bytes in packs that `count` chunks from a place on have.
@@ -123,57 +138,21 @@ impl Store {
         Ok(bytes)
     }
 
-    fn frame(
-        &self,
-        pack: &PackReader,
-        pack_id: Id,
-        number: usize,
-        depth: u8,
-    ) -> Result<Arc<Frame>> {
-        let key = (pack_id, number);
-        if let Some(frame) = self.packs.frames.borrow_mut().get(key) {
-            return Ok(frame);
+    /// Lets the decoder find a directory, and those that its frames stand on.
+    pub(super) fn note_base(&self, directory: Id, pack: Id) -> Result<()> {
+        if self.decoder.has_base(directory) {
+            return Ok(());
         }
-        let raw = pack.frame(number, |header| self.prefix(header, pack_id, depth))?;
-        let entry = pack.frames()[number];
-        let lengths = &pack.directory().lengths[in_memory(entry.first)..][..in_memory(entry.count)];
-        let mut starts = vec![0];
-        starts.extend(lengths.iter().scan(0, |end, length| {
-            *end += length;
-            Some(*end)
-        }));
-        let weight = raw.len() + 4 * starts.len();
-        let frame = Arc::new(Frame { raw, starts });
-        self.packs.frames.borrow_mut().insert(key, Arc::clone(&frame), weight);
-        Ok(frame)
-    }
-
-    /// The bytes that a frame's bases are.
-    fn prefix(&self, header: &FrameHeader, pack: Id, depth: u8) -> Result<Vec<u8>> {
-        let limit = |what, limit| {
-            StoreError::from(crate::pack::reader::PackError::Tables {
-                path: self.layout.packs(),
-                source: Malformed::OverLimit { what, limit },
-            })
-        };
-        if depth >= DEPTH_MAX {
-            return Err(limit("the depth of a frame", DEPTH_MAX.into()));
-        }
-        let mut prefix = Vec::new();
-        for run in &header.bases {
-            let pack = match run.directory {
-                None => pack,
-                Some(id) => self.pack_of_directory(id)?,
-            };
-            for position in run.first..run.first.saturating_add(run.count) {
-                let chunk = self.chunk_at(Place { pack, position }, depth + 1)?;
-                prefix.extend_from_slice(chunk.as_slice());
-                if prefix.len() > in_memory(PREFIX_MAX) {
-                    return Err(limit("the prefix of a frame", PREFIX_MAX.into()));
+        self.decoder.note_base(directory, pack);
+        let reader = self.pack(pack)?;
+        for number in (0..reader.frames().len()).filter(|at| reader.frames()[*at].depth > 0) {
+            for run in reader.frame_header(number)?.bases {
+                if let Some(below) = run.directory {
+                    self.note_base(below, self.pack_of_directory(below)?)?;
                 }
             }
         }
-        Ok(prefix)
+        Ok(())
     }
 
     /// A pack with this directory.
@@ -181,4 +160,10 @@ impl Store {
         let row = self.catalog.pack_by_directory(id)?;
         Ok(row.ok_or(StoreError::NoDirectory { id })?.id)
     }
+}
+
+/// The number of the frame that holds a chunk.
+fn frame_of(pack: &PackReader, place: Place) -> Result<usize> {
+    let missing = StoreError::Inconsistent("a chunk that its pack doesn't hold");
+    pack.frame_of(place.position).ok_or(missing)
 }

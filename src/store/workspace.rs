@@ -26,7 +26,6 @@ pub(super) struct Workspace {
 impl Workspace {
     /// Sweeps what ended writers left, and makes a folder of our own.
     pub(super) fn create(fs: &Arc<dyn Fs>, layout: &Layout) -> Result<Self> {
-        fs::create_dir_all(&**fs, &layout.tmp())?;
         sweep(&**fs, layout)?;
         loop {
             let path = layout.tmp().join(fs::random_name(8)?);

@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use orlop::codec::Levels;
 use orlop::digest::Id;
 use orlop::store::{Notice, Store};
 
@@ -172,7 +173,7 @@ fn a_diverged_copys_catalog_misleads_nobody() {
                 }
             }
             let mut store = open_disk(&copied);
-            drop(store.begin(1).unwrap());
+            drop(store.begin(Levels::for_content(1)).unwrap());
         }
         fs::copy(catalog(&copied), catalog(&root)).unwrap();
         // The same image: all of its content seems to be known.

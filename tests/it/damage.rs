@@ -54,7 +54,7 @@ fn app() -> Vec<u8> {
 }
 
 fn other() -> Vec<u8> {
-    archive("other:1", &[layer(&[("noise", &noise(6, 30_000))])])
+    archive("other:1", &[layer(&[("unlike", &noise(6, 30_000))])])
 }
 
 /// Of the packs in a store that aren't in `known`: the data pack, the other one.

@@ -24,6 +24,13 @@ fn sample(tag: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/hello").join(file)
 }
 
+/// Lends out a Docker engine, as the words that call it; not at all where there is none.
+pub(crate) fn with_docker(run: impl FnOnce(&str)) {
+    if let Some(engine) = Lease::of("docker26", &TAGS) {
+        run(&engine.words());
+    }
+}
+
 /// A store, and room for files beside it.
 struct Store {
     scratch: TempDir,
@@ -76,7 +83,7 @@ fn holds_and_runs(engine: &Engine, tags: &[&str]) {
     }
 }
 
-/// Samples → store → one archive → engine.
+/// Samples -> store -> one archive -> engine.
 fn loads_an_export(name: &'static str, tags: &[&str]) {
     let Some(engine) = Lease::of(name, &TAGS) else {
         return;
@@ -86,10 +93,10 @@ fn loads_an_export(name: &'static str, tags: &[&str]) {
     holds_and_runs(&engine, tags);
 }
 
-/// Engine → store, saved in the given groups → one archive → the engine, emptied before.
+/// Engine -> store, saved in the given groups -> one archive -> the engine, emptied before.
 ///
 /// The engine gets the samples from a store: by itself, Podman takes the short names of Docker 20.10
-/// for `localhost/…`.
+/// for `localhost/...`.
 fn takes_back_what_it_saved(name: &'static str, groups: &[&[&str]]) {
     let Some(engine) = Lease::of(name, &TAGS) else {
         return;

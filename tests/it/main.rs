@@ -1,5 +1,9 @@
 //! All integration tests, in one binary to save linking.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on panics")]
+#![allow(clippy::print_stderr, reason = "tests say what they skip")]
+#![allow(clippy::disallowed_methods, reason = "tests lay out files of their own")]
+
 mod catalog;
 mod cli;
 mod concurrent;

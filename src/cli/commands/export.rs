@@ -4,8 +4,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use orlop::fs::output::Output;
-use orlop::ops::export::Export;
+use orlop::ops::export::{Export, ExportOutcome};
 use orlop::size::ByteCount;
+use serde::Serialize;
 
 use super::find;
 use crate::cli::exit::Exit;
@@ -24,13 +25,24 @@ const BUFFER: usize = 1 << 20;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Which images: `app:1.4`, `app:1.4~1` (the one before),
-    /// `app:1.4@{2026-05-01}` (as of then), `app@sha256:…`, or 6 or more hex
+    /// `app:1.4@{2026-05-01}` (as of then), `app@sha256:...`, or 6 or more hex
     /// digits of an image ID
     #[arg(required = true, value_name = "REF")]
     names: Vec<String>,
     /// Where to write; `-` is standard output, as without
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Print JSON about what was written to a file
+    #[arg(long, requires = "output")]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Document {
+    schema: u32,
+    images: usize,
+    bytes: u64,
+    decoded: u64,
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> Printed {
@@ -60,6 +72,10 @@ pub(crate) fn run(global: &Global, args: &Args) -> Printed {
     file.flush().map_err(|error| failed(&error))?;
     let file = file.into_inner().map_err(|error| failed(error.error()))?;
     file.finish().map_err(|error| failed(&error))?;
+    if args.json {
+        let ExportOutcome { images, bytes, decoded } = outcome;
+        return output::json(&Document { schema: 1, images, bytes, decoded });
+    }
     if !global.quiet {
         let plural = if outcome.images == 1 { "" } else { "s" };
         let (images, bytes) = (outcome.images, ByteCount(outcome.bytes));

@@ -14,7 +14,7 @@ use crate::cli::{Global, surroundings};
 /// Show all that is known of images, as JSON
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Which images: `app:1.4`, `app:1.4~1` (the one before), `app@sha256:…`, or
+    /// Which images: `app:1.4`, `app:1.4~1` (the one before), `app@sha256:...`, or
     /// 6 or more hex digits of an image ID
     #[arg(required = true, value_name = "REF")]
     names: Vec<String>,
@@ -26,11 +26,11 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 struct Document {
     schema: u32,
-    images: Vec<Image>,
+    images: Vec<Row>,
 }
 
 #[derive(Serialize)]
-struct Image {
+struct Row {
     references: Vec<String>,
     image_id: String,
     root: Root,
@@ -64,12 +64,12 @@ pub(crate) fn run(global: &Global, args: &Args) -> Printed {
     let store = surroundings::open(global, false)?;
     let mut images = Vec::new();
     for name in &args.names {
-        images.push(image(inspect(&store, find(&store, name)?)?)?);
+        images.push(row(inspect(&store, find(&store, name)?)?)?);
     }
     output::json(&Document { schema: 1, images })
 }
 
-fn image(found: Inspected) -> Result<Image, Failure> {
+fn row(found: Inspected) -> Result<Row, Failure> {
     let revision = found.resolved.revision;
     let layers = found.layers.iter().map(|layer| Layer {
         diff_id: layer.diff_id.to_string(),
@@ -77,7 +77,7 @@ fn image(found: Inspected) -> Result<Image, Failure> {
         stored: layer.stored,
     });
     let names = found.references.iter().map(|name| format!("{}:{}", name.repository, name.tag));
-    Ok(Image {
+    Ok(Row {
         references: names.collect(),
         image_id: revision.image_id.to_string(),
         root: Root {
@@ -92,12 +92,12 @@ fn image(found: Inspected) -> Result<Image, Failure> {
         size: revision.size,
         added: revision.added,
         layers: layers.collect(),
-        config: raw(found.config)?,
-        manifest: raw(found.manifest)?,
+        config: raw(&found.config)?,
+        manifest: raw(&found.manifest)?,
     })
 }
 
-fn raw(bytes: Vec<u8>) -> Result<Box<RawValue>, Failure> {
-    serde_json::from_slice(&bytes)
+fn raw(bytes: &[u8]) -> Result<Box<RawValue>, Failure> {
+    serde_json::from_slice(bytes)
         .map_err(|error| Failure::of("cannot show a stored document", &error, Exit::Damage))
 }

@@ -7,6 +7,7 @@ pub(super) mod init;
 pub(super) mod inspect;
 pub(super) mod reindex;
 pub(super) mod save;
+pub(super) mod stats;
 
 use orlop::image::Query;
 use orlop::ops::resolve::{Resolved, resolve};
@@ -19,7 +20,7 @@ use super::surroundings;
 /// Finds the image that a user named.
 fn find(store: &Store, name: &str) -> Result<Resolved, Failure> {
     let query = Query::parse(name).map_err(|error| Failure::new(error.to_string(), Exit::Usage))?;
-    resolve(store, &query, &surroundings::parse_time).map_err(|error| {
+    resolve(store, &query, &surroundings::parse_as_of).map_err(|error| {
         let failure = Failure::from(error);
         // It may be what an unreadable record says.
         if store.records_unreadable() > 0 { failure.in_damaged_store() } else { failure }

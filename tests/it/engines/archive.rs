@@ -41,7 +41,7 @@ impl Archive {
         Self { members }
     }
 
-    /// The image with this tag, whether the archive has it in full (`docker.io/library/…`) or short.
+    /// The image with this tag, whether the archive has it in full (`docker.io/library/...`) or short.
     pub(super) fn image(&self, tag: &str) -> Image {
         let manifest: Value =
             serde_json::from_slice(self.member("manifest.json")).expect("manifest.json is JSON");

@@ -72,6 +72,12 @@ impl Engine {
         command
     }
 
+    /// How a shell would call its command line.
+    pub(super) fn words(&self) -> String {
+        let host = self.host.as_ref().map_or_else(String::new, |host| format!(" --host {host}"));
+        format!("{}{host}", self.program.display())
+    }
+
     pub(super) fn load(&self, archive: &Path) {
         let file = File::open(archive).expect("an archive to load");
         succeeded(self.command(["load"]).stdin(file));

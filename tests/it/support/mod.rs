@@ -3,6 +3,9 @@
 //! Each test has a store of its own in a folder that goes with it. Nothing here
 //! knows what is being tested.
 
+#![allow(dead_code, reason = "tests use of it what they need")]
+
+pub(crate) mod docker;
 pub(crate) mod stores;
 
 use std::ffi::OsStr;

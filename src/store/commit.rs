@@ -1,0 +1,134 @@
+//! The commit of a write session: packs, then the record, then the catalog.
+//!
+//! Guarantees the order of docs/FORMAT.md section 10: a record is written when
+//! everything that it names is durable, and not before.
+
+use super::filling::Named;
+use super::layer_writer::FRAME_BITS;
+use super::record::SaveRecord;
+use super::session::{Pending, WriteSession};
+use super::{Notice, Result, StoreError};
+use crate::chunk::recipe::{Body, Names, Recipe, Span};
+use crate::digest::Id;
+use crate::fs;
+use crate::pack::format::{FrameKind, PackKind, len32};
+use crate::pack::frame::RawFrame;
+use crate::time::Time;
+
+impl WriteSession<'_> {
+    /// Makes all that was put durable, then the record, which is the commit.
+    /// `now` is the time; `as_given` takes it whatever other records say.
+    /// Returns the record, with what was filled in, and its id.
+    pub fn commit(
+        mut self,
+        mut record: SaveRecord,
+        now: Time,
+        as_given: bool,
+    ) -> Result<(Id, SaveRecord)> {
+        while !self.content.is_empty() {
+            self.flush_content(0)?;
+        }
+        self.pipeline.close(PackKind::Data)?;
+        self.take_placed()?;
+        self.flush_sections()?;
+        self.flush_recipes()?;
+        self.pipeline.close(PackKind::Metadata)?;
+        self.take_placed()?;
+
+        let newest = self.store.catalog.newest_record()?;
+        record.sequence = newest.map_or(1, |(_, sequence)| sequence + 1);
+        record.saved_at = match newest {
+            Some((newest, _)) if now < newest && !as_given => {
+                self.store.notices.push(Notice::ClockBehind);
+                newest.next_second()
+            }
+            _ => now,
+        };
+        record.packs = self.packs.iter().copied().chain(self.adopted.iter().copied()).collect();
+        share(&mut record, self.packs_bytes);
+        let id = self.write_record(&record)?;
+        self.store.apply(id, &record)?;
+        Ok((id, record))
+    }
+
+    fn write_record(&self, record: &SaveRecord) -> Result<Id> {
+        let fs = &*self.store.fs;
+        let bytes = record.encode();
+        let id = Id::of(&bytes);
+        let path = self.workspace.path().join("record.json");
+        let mut file = fs.create(&path)?;
+        file.write_all(&bytes)?;
+        file.sync()?;
+        drop(file);
+        fs::publish(fs, &path, &self.store.layout.record(id))?;
+        Ok(id)
+    }
+
+    fn flush_recipes(&mut self) -> Result<()> {
+        let mut frame = RawFrame::default();
+        for (digest, size, pending) in std::mem::take(&mut self.pending) {
+            let body = match pending {
+                Pending::Bytes(bytes) => Body::Bytes(bytes),
+                Pending::Chunks(named) => Body::Chunks(self.names(named)?),
+                Pending::Tar(named) => Body::Tar(self.names(named)?),
+            };
+            let chunk = Recipe { digest, size, body }.encode();
+            if !frame.has_room(chunk.len()) {
+                self.pipeline.push(FrameKind::Recipes, std::mem::take(&mut frame))?;
+            }
+            frame.push(Id::of(&chunk), &chunk);
+        }
+        if !frame.is_empty() {
+            self.pipeline.push(FrameKind::Recipes, frame)?;
+        }
+        Ok(())
+    }
+
+    /// Says what virtual numbers mean, now that all data packs are closed.
+    fn names(&self, named: Named) -> Result<Names> {
+        let mut names = Names { sections: named.sections, ..Names::default() };
+        for number in named.frames {
+            let place = self.placed.get(&number);
+            let (directory, first, count) =
+                *place.ok_or(StoreError::Inconsistent("a frame that wasn't written"))?;
+            let directory = add_directory(&mut names, directory);
+            let virtual_first = number << FRAME_BITS;
+            names.spans.push(Span { virtual_first, directory, first, count });
+        }
+        for (virtual_first, pack) in named.packs {
+            let pack = self.store.pack(pack)?;
+            let directory = add_directory(&mut names, pack.directory_id());
+            let count = len32(pack.directory().ids.len());
+            names.spans.push(Span { virtual_first, directory, first: 0, count });
+        }
+        Ok(names)
+    }
+}
+
+fn add_directory(names: &mut Names, id: Id) -> u32 {
+    let at = names.directories.iter().position(|known| *known == id).unwrap_or_else(|| {
+        names.directories.push(id);
+        names.directories.len() - 1
+    });
+    len32(at)
+}
+
+/// Divides what the store grew by among the revisions, by the bytes that were
+/// new for each (which `added` holds on the way in); the record itself included.
+fn share(record: &mut SaveRecord, packs_bytes: u64) {
+    let total = packs_bytes + record.encode().len() as u64;
+    let new: u128 = record.revisions.iter().map(|revision| u128::from(revision.added)).sum();
+    let count = record.revisions.len() as u128;
+    let mut left = total;
+    for revision in &mut record.revisions {
+        let share = match new {
+            0 => u128::from(total) / count.max(1),
+            new => u128::from(total) * u128::from(revision.added) / new,
+        };
+        revision.added = u64::try_from(share).unwrap_or(total);
+        left -= revision.added;
+    }
+    if let Some(last) = record.revisions.iter_mut().max_by_key(|revision| revision.added) {
+        last.added += left;
+    }
+}

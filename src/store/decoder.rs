@@ -1,0 +1,354 @@
+//! Open packs and decoded frames, within a bounded memory, for any number of
+//! threads.
+//!
+//! Without a plan the frame that was used longest ago goes first. With one (see
+//! `ahead`) the frame that is needed last goes first, and workers decode what
+//! comes next. A frame that is being decoded is waited for, not decoded twice.
+//! Whatever a damaged store says, bases are of smaller depth than what stands on
+//! them, so that nobody waits for himself.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::cache::Cache;
+use super::layout::Layout;
+use super::{Result, StoreError};
+use crate::digest::Id;
+use crate::fs::Fs;
+use crate::pack::format::{BaseRun, DEPTH_MAX, FrameHeader, PREFIX_MAX};
+use crate::pack::reader::{PackError, PackReader};
+use crate::varint::{Malformed, in_memory};
+
+/// For the tables of open packs, in bytes.
+const PACKS_BYTES: usize = 32 << 20;
+/// A pack weighs at least this much, so that few files are open.
+const PACK_WEIGHT_MIN: usize = 128 << 10;
+/// For decoded frames, in bytes.
+const FRAMES_BYTES: usize = 128 << 20;
+/// What a frame that is being decoded may come to.
+const FRAME_BYTES: usize = 4 << 20;
+
+/// A frame by its pack and its number there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct FrameKey {
+    pub(super) pack: Id,
+    pub(super) number: usize,
+}
+
+/// A decoded frame.
+#[derive(Debug)]
+pub(super) struct Frame {
+    raw: Vec<u8>,
+    /// Where each of its chunks begins, and the end.
+    starts: Vec<u32>,
+}
+
+impl Frame {
+    /// The bytes of its chunks from one to before another.
+    pub(super) fn chunks(&self, first: usize, end: usize) -> Option<&[u8]> {
+        let (start, end) = (self.starts.get(first)?, self.starts.get(end)?);
+        self.raw.get(in_memory(*start)..in_memory(*end))
+    }
+}
+
+/// What is going to be used, in order.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// Frames whose chunks are used, one after the other.
+    pub(super) sequence: Vec<FrameKey>,
+    /// For each frame the positions in the sequence at which it is used, by
+    /// itself or as a base.
+    pub(super) uses: HashMap<FrameKey, Vec<usize>>,
+    /// The packs of all base directories.
+    pub(super) directories: HashMap<Id, Id>,
+    /// Where the user of the sequence is.
+    position: usize,
+    /// What workers decode next.
+    next: usize,
+    stopped: bool,
+}
+
+impl Plan {
+    fn next_use(&self, key: FrameKey) -> Option<usize> {
+        let uses = self.uses.get(&key)?;
+        uses.get(uses.partition_point(|at| *at < self.position)).copied()
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    fs: Arc<dyn Fs>,
+    layout: Layout,
+    state: Mutex<State>,
+    /// A frame was decoded, or the user of the plan went on.
+    changed: Condvar,
+    decoded: AtomicU64,
+    /// Packs of directories that frames being written stand on.
+    directories: Mutex<HashMap<Id, Id>>,
+}
+
+#[derive(Debug)]
+struct State {
+    packs: Cache<Id, Arc<PackReader>>,
+    frames: HashMap<FrameKey, Slot>,
+    bytes: usize,
+    /// Frames that are being decoded.
+    busy: usize,
+    clock: u64,
+    plan: Option<Plan>,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Decoding,
+    Ready { frame: Arc<Frame>, weight: usize, used: u64 },
+}
+
+/// Finds a pack that has a directory.
+pub(super) type Resolve<'a> = &'a dyn Fn(Id) -> Result<Id>;
+
+impl Decoder {
+    pub(super) fn new(fs: Arc<dyn Fs>, layout: Layout) -> Self {
+        let state = State {
+            packs: Cache::new(PACKS_BYTES),
+            frames: HashMap::new(),
+            bytes: 0,
+            busy: 0,
+            clock: 0,
+            plan: None,
+        };
+        Self {
+            fs,
+            layout,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            decoded: AtomicU64::new(0),
+            directories: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes of frames that were decoded so far.
+    pub(super) fn decoded_bytes(&self) -> u64 {
+        self.decoded.load(Ordering::Relaxed)
+    }
+
+    /// A pack, open.
+    pub(super) fn pack(&self, id: Id) -> Result<Arc<PackReader>> {
+        if let Some(pack) = self.lock().packs.get(id) {
+            return Ok(pack);
+        }
+        let pack = Arc::new(PackReader::open(&*self.fs, &self.layout.pack(id))?);
+        let weight = (pack.directory().ids.len() * 40).max(PACK_WEIGHT_MIN);
+        self.lock().packs.insert(id, Arc::clone(&pack), weight);
+        Ok(pack)
+    }
+
+    /// A frame, for the user of the plan, if there is one: this is where it is.
+    pub(super) fn frame_in_turn(&self, key: FrameKey, resolve: Resolve<'_>) -> Result<Arc<Frame>> {
+        if let Some(plan) = &mut self.lock().plan {
+            let ahead = plan.sequence.get(plan.position..).unwrap_or_default();
+            let step = ahead.iter().take(2).position(|next| *next == key);
+            if let Some(step @ 1..) = step {
+                plan.position += step;
+                self.changed.notify_all();
+            }
+        }
+        self.frame(key, resolve)
+    }
+
+    fn frame(&self, key: FrameKey, resolve: Resolve<'_>) -> Result<Arc<Frame>> {
+        let mut state = self.lock();
+        loop {
+            state.clock += 1;
+            let now = state.clock;
+            match state.frames.get_mut(&key) {
+                None => break,
+                Some(Slot::Ready { frame, used, .. }) => {
+                    *used = now;
+                    return Ok(Arc::clone(frame));
+                }
+                Some(Slot::Decoding) => {
+                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+        state.frames.insert(key, Slot::Decoding);
+        state.busy += 1;
+        drop(state);
+        let decoded = self.decode(key, resolve);
+        let mut state = self.lock();
+        state.busy -= 1;
+        state.frames.remove(&key);
+        if let Ok(frame) = &decoded {
+            state.insert(key, frame);
+        }
+        self.changed.notify_all();
+        decoded
+    }
+
+    fn decode(&self, key: FrameKey, resolve: Resolve<'_>) -> Result<Arc<Frame>> {
+        let pack = self.pack(key.pack)?;
+        let raw = pack.frame(key.number, |header| self.prefix(key.pack, header, resolve))?;
+        self.decoded.fetch_add(raw.len() as u64, Ordering::Relaxed);
+        let entry = pack.frames()[key.number];
+        let lengths = &pack.directory().lengths[in_memory(entry.first)..][..in_memory(entry.count)];
+        let mut starts = vec![0];
+        starts.extend(lengths.iter().scan(0, |end, length| {
+            *end += length;
+            Some(*end)
+        }));
+        Ok(Arc::new(Frame { raw, starts }))
+    }
+
+    /// The bytes that a frame's bases are.
+    fn prefix(&self, own: Id, header: &FrameHeader, resolve: Resolve<'_>) -> Result<Vec<u8>> {
+        let of_run = |run: &BaseRun| run.directory.map_or(Ok(own), resolve);
+        self.bases(&header.bases, header.depth, &of_run, resolve)
+    }
+
+    /// Whether a directory was noted.
+    pub(super) fn has_base(&self, directory: Id) -> bool {
+        self.noted().contains_key(&directory)
+    }
+
+    /// Notes which pack has a directory, for [`Self::base_bytes`].
+    pub(super) fn note_base(&self, directory: Id, pack: Id) {
+        self.noted().insert(directory, pack);
+    }
+
+    fn noted(&self) -> MutexGuard<'_, HashMap<Id, Id>> {
+        self.directories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The bytes of chunks in directories that were noted.
+    pub(super) fn base_bytes(&self, runs: &[BaseRun]) -> Result<Vec<u8>> {
+        let resolve = |directory| {
+            let pack = self.noted().get(&directory).copied();
+            pack.ok_or(StoreError::NoDirectory { id: directory })
+        };
+        let of_run = |run: &BaseRun| {
+            let unknown = || StoreError::Inconsistent("a base without a directory");
+            resolve(run.directory.ok_or_else(unknown)?)
+        };
+        self.bases(runs, DEPTH_MAX, &of_run, &resolve)
+    }
+
+    /// The bytes of chunks in frames of less than this depth. `of_run` finds the
+    /// packs of the runs, `below` those of what their frames stand on.
+    fn bases(
+        &self,
+        runs: &[BaseRun],
+        depth: u8,
+        of_run: &dyn Fn(&BaseRun) -> Result<Id>,
+        below: Resolve<'_>,
+    ) -> Result<Vec<u8>> {
+        let mut prefix = Vec::new();
+        for run in runs {
+            let id = of_run(run)?;
+            let damaged =
+                |source| StoreError::from(PackError::Tables { path: self.layout.pack(id), source });
+            let pack = self.pack(id)?;
+            let (mut position, end) = (run.first, run.first.saturating_add(run.count));
+            while position < end {
+                let number = pack.frame_of(position).ok_or_else(|| {
+                    damaged(Malformed::Other("a base is a chunk that its pack doesn't hold"))
+                })?;
+                let entry = pack.frames()[number];
+                if entry.depth >= depth {
+                    return Err(damaged(Malformed::Other("a base is as deep as its frame")));
+                }
+                let frame = self.frame(FrameKey { pack: id, number }, below)?;
+                let to = end.min(entry.first + entry.count);
+                let (from, until) =
+                    (in_memory(position - entry.first), in_memory(to - entry.first));
+                prefix.extend_from_slice(frame.chunks(from, until).unwrap_or_default());
+                position = to;
+                if prefix.len() > in_memory(PREFIX_MAX) {
+                    let limit = PREFIX_MAX.into();
+                    return Err(damaged(Malformed::OverLimit { what: "a prefix", limit }));
+                }
+            }
+        }
+        Ok(prefix)
+    }
+
+    /// Follows a plan from here on.
+    pub(super) fn start(&self, plan: Plan) {
+        self.lock().plan = Some(plan);
+    }
+
+    /// Forgets the plan; workers end.
+    pub(super) fn stop(&self) {
+        if let Some(plan) = &mut self.lock().plan {
+            plan.stopped = true;
+        }
+        self.changed.notify_all();
+    }
+
+    /// Decodes frames of the plan before they are needed, until there are no more
+    /// or it is stopped. Errors are left for the user of the plan to meet.
+    pub(super) fn work(&self) {
+        let resolve = |directory| {
+            let state = self.lock();
+            let known = state.plan.as_ref().and_then(|plan| plan.directories.get(&directory));
+            known.copied().ok_or(StoreError::NoDirectory { id: directory })
+        };
+        while let Some(key) = self.next_ahead() {
+            drop(self.frame(key, &resolve));
+        }
+    }
+
+    /// Waits for room, and takes the next frame of the plan that isn't there.
+    fn next_ahead(&self) -> Option<FrameKey> {
+        let mut state = self.lock();
+        loop {
+            let limit = FRAMES_BYTES.saturating_sub(FRAME_BYTES * (state.busy + 1));
+            let State { plan, frames, bytes, .. } = &mut *state;
+            let plan = plan.as_mut().filter(|plan| !plan.stopped)?;
+            plan.next = plan.next.max(plan.position);
+            while frames.contains_key(plan.sequence.get(plan.next)?) {
+                plan.next += 1;
+            }
+            let useless = |key: &FrameKey| plan.next_use(*key).is_none_or(|at| at > plan.next);
+            let room = *bytes <= limit || frames.keys().any(useless);
+            if room {
+                let key = *plan.sequence.get(plan.next)?;
+                plan.next += 1;
+                return Some(key);
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl State {
+    /// Keeps a frame, at the cost of others.
+    fn insert(&mut self, key: FrameKey, frame: &Arc<Frame>) {
+        let weight = frame.raw.len() + 4 * frame.starts.len();
+        self.clock += 1;
+        let slot = Slot::Ready { frame: Arc::clone(frame), weight, used: self.clock };
+        self.frames.insert(key, slot);
+        self.bytes += weight;
+        while self.bytes > FRAMES_BYTES {
+            let plan = self.plan.as_ref();
+            let ready = self.frames.iter().filter_map(|(other, slot)| match slot {
+                Slot::Ready { used, .. } if *other != key => {
+                    let next = plan.and_then(|plan| plan.next_use(*other)).unwrap_or(usize::MAX);
+                    Some((next, u64::MAX - used, *other))
+                }
+                _ => None,
+            });
+            let last = ready.max_by_key(|(next, unused, _)| (*next, *unused));
+            let Some((_, _, victim)) = last else { return };
+            if let Some(Slot::Ready { weight, .. }) = self.frames.remove(&victim) {
+                self.bytes -= weight;
+            }
+        }
+    }
+}
