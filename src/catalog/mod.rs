@@ -26,6 +26,8 @@ const SCHEMA: i64 = 3;
 const APPLICATION: i64 = 0x6f72_6c70;
 /// How long to wait for another process that writes to the catalog.
 const BUSY: Duration = Duration::from_mins(2);
+/// How long to wait where SQLite doesn't.
+const PAUSE: Duration = Duration::from_millis(5);
 
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -149,7 +151,7 @@ impl Catalog {
 
     fn prepare(connection: Connection, store: &str) -> Result<(Self, Found)> {
         connection.busy_timeout(BUSY)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
+        use_wal(&connection)?;
         // Commits needn't be durable: what is lost is read again from records.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "cache_size", -32_768)?;
@@ -158,14 +160,15 @@ impl Catalog {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(32);
         let catalog = Self { connection };
-        let found = catalog.identify(store)?;
+        let mut found = catalog.identify(store)?;
         if found != Found::Usable {
-            catalog.atomically(|| {
+            found = catalog.atomically(|| {
                 // Another process may have done it while we waited.
-                match catalog.identify(store)? {
-                    Found::Usable => Ok::<(), CatalogError>(()),
-                    Found::Nothing | Found::Foreign => catalog.recreate(store),
+                let found = catalog.identify(store)?;
+                if found != Found::Usable {
+                    catalog.recreate(store)?;
                 }
+                Ok::<_, CatalogError>(found)
             })?;
         }
         Ok((catalog, found))
@@ -218,6 +221,20 @@ impl Catalog {
         transaction.commit().map_err(CatalogError::from)?;
         Ok(value)
     }
+}
+
+/// Sets the journal mode. Unlike elsewhere SQLite doesn't wait here for another
+/// process that does the same.
+fn use_wal(connection: &Connection) -> Result<()> {
+    for _ in 0..BUSY.as_millis() / PAUSE.as_millis() {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                std::thread::sleep(PAUSE);
+            }
+            result => return Ok(result?),
+        }
+    }
+    Ok(connection.pragma_update(None, "journal_mode", "WAL")?)
 }
 
 /// SQLite's own way to make a damaged database an empty one.
