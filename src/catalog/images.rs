@@ -86,6 +86,29 @@ impl Catalog {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// Records whose names may not be durable.
+    pub fn records_not_durable(&self) -> Result<Vec<Id>> {
+        let query = "SELECT id FROM record WHERE durable = 0";
+        let mut query = self.connection.prepare_cached(query)?;
+        let rows = query.query_map([], |row| row.get(0).map(Id::from_bytes))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Notes that the names of these records are durable.
+    pub fn mark_durable(&self, records: &[Id]) -> Result<()> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.atomically(|| {
+            let query = "UPDATE record SET durable = 1 WHERE id = ?1";
+            let mut update = self.connection.prepare_cached(query)?;
+            for record in records {
+                update.execute([record.as_bytes()])?;
+            }
+            Ok(())
+        })
+    }
+
     /// The largest time and the largest sequence of all records.
     pub fn newest_record(&self) -> Result<Option<(Time, u64)>> {
         let query = "SELECT max(saved_at), max(sequence) FROM record";
@@ -103,7 +126,7 @@ impl Catalog {
     ) -> Result<()> {
         let order = (saved_at.nanos(), sequence.cast_signed());
         self.connection.execute(
-            "INSERT OR IGNORE INTO record VALUES (?1, ?2, ?3)",
+            "INSERT OR IGNORE INTO record VALUES (?1, ?2, ?3, 0)",
             params![id.as_bytes(), order.0, order.1],
         )?;
         let mut add_revision = self.connection.prepare_cached(

@@ -15,23 +15,28 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
 
 pub use images::{ReferenceRow, RevisionRow};
 pub use packs::{BlobRow, PackRow, Place};
 
 /// Changes with every change of the schema; another number means: rebuild.
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 /// "orlp" in ASCII: marks the file as ours.
 const APPLICATION: i64 = 0x6f72_6c70;
 /// How long to wait for another process that writes to the catalog.
 const BUSY: Duration = Duration::from_mins(2);
+/// How long to wait where SQLite doesn't.
+const PAUSE: Duration = Duration::from_millis(5);
 
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+-- durable: whether its name is known to be
 CREATE TABLE record (
-    id BLOB PRIMARY KEY, saved_at INTEGER NOT NULL, sequence INTEGER NOT NULL
+    id BLOB PRIMARY KEY, saved_at INTEGER NOT NULL, sequence INTEGER NOT NULL,
+    durable INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX record_not_durable ON record (durable) WHERE durable = 0;
 CREATE TABLE pack (
     number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, kind INTEGER NOT NULL,
     size INTEGER NOT NULL, directory BLOB NOT NULL, recorded INTEGER NOT NULL
@@ -39,8 +44,10 @@ CREATE TABLE pack (
 CREATE INDEX pack_by_directory ON pack (directory);
 -- place: pack number * 2^24 + position in its directory
 CREATE TABLE chunk (key INTEGER PRIMARY KEY, place INTEGER NOT NULL);
+-- of several packs with a recipe of the blob, some may have no record
 CREATE TABLE blob (
-    digest BLOB PRIMARY KEY, size INTEGER NOT NULL, place INTEGER NOT NULL
+    digest BLOB NOT NULL, place INTEGER NOT NULL, size INTEGER NOT NULL,
+    PRIMARY KEY (digest, place)
 ) WITHOUT ROWID;
 -- recipe: place of the recipe of the layer that last had content there
 CREATE TABLE path (key INTEGER PRIMARY KEY, recipe INTEGER NOT NULL);
@@ -111,7 +118,29 @@ impl Catalog {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        Self::prepare(Connection::open_with_flags(path, flags)?, store)
+        let connection = Connection::open_with_flags(path, flags)?;
+        if connection.is_readonly(MAIN_DB)? {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
+            return Err(rusqlite::Error::SqliteFailure(code, None).into());
+        }
+        Self::prepare(connection, store)
+    }
+
+    /// Opens the catalog at `path` and empties it, however damaged it is.
+    pub fn open_emptied(path: &Path, store: &str) -> Result<(Self, Found)> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY)?;
+        reset(&connection)?;
+        Self::prepare(connection, store)
+    }
+
+    /// Empties it, however damaged it is. Others who have it open see it become
+    /// empty.
+    pub fn empty(&self, store: &str) -> Result<()> {
+        self.connection.flush_prepared_statement_cache();
+        reset(&self.connection)?;
+        self.clear(store)
     }
 
     /// A catalog in memory, for a store on a medium that can't be written where
@@ -122,7 +151,7 @@ impl Catalog {
 
     fn prepare(connection: Connection, store: &str) -> Result<(Self, Found)> {
         connection.busy_timeout(BUSY)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
+        use_wal(&connection)?;
         // Commits needn't be durable: what is lost is read again from records.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "cache_size", -32_768)?;
@@ -131,14 +160,15 @@ impl Catalog {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(32);
         let catalog = Self { connection };
-        let found = catalog.identify(store)?;
+        let mut found = catalog.identify(store)?;
         if found != Found::Usable {
-            catalog.atomically(|| {
+            found = catalog.atomically(|| {
                 // Another process may have done it while we waited.
-                match catalog.identify(store)? {
-                    Found::Usable => Ok::<(), CatalogError>(()),
-                    Found::Nothing | Found::Foreign => catalog.recreate(store),
+                let found = catalog.identify(store)?;
+                if found != Found::Usable {
+                    catalog.recreate(store)?;
                 }
+                Ok::<_, CatalogError>(found)
             })?;
         }
         Ok((catalog, found))
@@ -174,10 +204,14 @@ impl Catalog {
     }
 
     /// Carries out `act` in one transaction; nothing of it remains if it fails.
+    /// Inside another transaction it is a part of that one.
     pub fn atomically<T, E: From<CatalogError>>(
         &self,
         act: impl FnOnce() -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
+        if !self.connection.is_autocommit() {
+            return act();
+        }
         let begin = || {
             rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
                 .map_err(CatalogError::from)
@@ -187,4 +221,26 @@ impl Catalog {
         transaction.commit().map_err(CatalogError::from)?;
         Ok(value)
     }
+}
+
+/// Sets the journal mode. Unlike elsewhere SQLite doesn't wait here for another
+/// process that does the same.
+fn use_wal(connection: &Connection) -> Result<()> {
+    for _ in 0..BUSY.as_millis() / PAUSE.as_millis() {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                std::thread::sleep(PAUSE);
+            }
+            result => return Ok(result?),
+        }
+    }
+    Ok(connection.pragma_update(None, "journal_mode", "WAL")?)
+}
+
+/// SQLite's own way to make a damaged database an empty one.
+fn reset(connection: &Connection) -> Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, true)?;
+    let emptied = connection.execute_batch("VACUUM");
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, false)?;
+    Ok(emptied?)
 }

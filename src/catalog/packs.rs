@@ -103,12 +103,28 @@ impl Catalog {
             insert.execute([key, encode_place(number, position)])?;
         }
         let mut insert =
-            self.connection.prepare_cached("INSERT OR REPLACE INTO blob VALUES (?1, ?2, ?3)")?;
+            self.connection.prepare_cached("INSERT OR IGNORE INTO blob VALUES (?1, ?2, ?3)")?;
         for (digest, size, position) in blobs {
             let place = encode_place(number, *position);
-            insert.execute(params![digest.as_bytes(), size.cast_signed(), place])?;
+            insert.execute(params![digest.as_bytes(), place, size.cast_signed()])?;
         }
         Ok(())
+    }
+
+    /// Forgets a pack that was lost, its chunks and its blobs, so that others
+    /// that hold the same are found.
+    pub fn forget_pack(&self, id: Id) -> Result<()> {
+        self.atomically(|| {
+            for query in [
+                "DELETE FROM chunk WHERE place >> 24 = (SELECT number FROM pack WHERE id = ?1)",
+                "DELETE FROM blob WHERE place >> 24 = (SELECT number FROM pack WHERE id = ?1)",
+                "DELETE FROM path WHERE recipe >> 24 = (SELECT number FROM pack WHERE id = ?1)",
+                "DELETE FROM pack WHERE id = ?1",
+            ] {
+                self.connection.execute(query, [id.as_bytes()])?;
+            }
+            Ok(())
+        })
     }
 
     /// Notes that a record names this pack.
@@ -133,12 +149,13 @@ impl Catalog {
         Ok(place.optional()?)
     }
 
-    /// A blob whose recipe is in a pack that a record names.
+    /// Where a recipe of a blob is. Of several, one in a pack that a record names,
+    /// and the newest: a second is written where the first one's chunks were lost.
     pub fn blob(&self, digest: Digest) -> Result<Option<BlobRow>> {
         let mut query = self.connection.prepare_cached(
             "SELECT blob.size, pack.id, blob.place & 0xffffff FROM blob
              JOIN pack ON pack.number = blob.place >> 24
-             WHERE blob.digest = ?1 AND pack.recorded = 1",
+             WHERE blob.digest = ?1 ORDER BY pack.recorded DESC, blob.place DESC LIMIT 1",
         )?;
         let row = query.query_row([digest.as_bytes()], |row| {
             let size: i64 = row.get(0)?;

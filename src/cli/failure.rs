@@ -8,6 +8,8 @@ use orlop::image;
 use orlop::ops::export::ExportError;
 use orlop::ops::resolve::ResolveError;
 use orlop::ops::save::SaveError;
+use orlop::pack::format::HeaderError;
+use orlop::pack::reader::PackError;
 use orlop::store::StoreError;
 
 use super::exit::Exit;
@@ -23,12 +25,15 @@ pub(crate) struct Failure {
     /// Commands that can be pasted; at most two.
     hints: Vec<String>,
     exit: Exit,
+    /// Whether only the catalog is damaged, which can be built again.
+    catalog: bool,
 }
 
 impl Failure {
     /// A failure with a message and an exit code alone.
     pub(crate) fn new(message: impl Into<String>, exit: Exit) -> Self {
-        Self { message: message.into(), causes: Vec::new(), hints: Vec::new(), exit }
+        let (causes, hints) = (Vec::new(), Vec::new());
+        Self { message: message.into(), causes, hints, exit, catalog: false }
     }
 
     /// Adds what to try next.
@@ -44,13 +49,30 @@ impl Failure {
 
     /// A failure to save one archive.
     pub(crate) fn of_save(name: &str, error: &SaveError) -> Self {
-        let failure = Self::of(format!("cannot save `{name}`"), error, save_exit(error));
+        let mut failure = Self::of(format!("cannot save `{name}`"), error, save_exit(error));
+        failure.catalog = matches!(error, SaveError::Store(error) if in_catalog(error));
         match error {
             SaveError::TagWithout { .. } => {
                 failure.hint("images that have a name keep it: leave out `--tag`")
             }
             _ => failure,
         }
+    }
+
+    /// Whether it may help to build the catalog again.
+    pub(crate) fn is_in_catalog(&self) -> bool {
+        self.catalog
+    }
+
+    /// It can't be tried again, since output was written already.
+    pub(crate) fn with_output(self) -> Self {
+        Self { catalog: false, ..self }
+    }
+
+    /// The same where something is missing because of damage.
+    pub(crate) fn in_damaged_store(self) -> Self {
+        let exit = if self.exit == Exit::NotFound { Exit::Damage } else { self.exit };
+        Self { exit, ..self }
     }
 
     /// The message and its causes on one line, for JSON.
@@ -107,10 +129,21 @@ fn save_exit(error: &SaveError) -> Exit {
 fn store_exit(error: &StoreError) -> Exit {
     match error {
         StoreError::Missing { .. } => Exit::NoStore,
-        StoreError::Unsupported { .. } => Exit::Unsupported,
+        StoreError::Unsupported { .. }
+        | StoreError::Pack(PackError::Header { source: HeaderError::Unsupported(_), .. }) => {
+            Exit::Unsupported
+        }
+        // Only what a revision names is ever asked for.
+        StoreError::NoBlob { .. } => Exit::Damage,
         error if error.is_damage() => Exit::Damage,
         _ => Exit::Failed,
     }
+}
+
+/// Whether the catalog's own file is damaged.
+fn in_catalog(error: &StoreError) -> bool {
+    matches!(error, StoreError::Catalog(error) if error.is_damage())
+        || matches!(error, StoreError::Inconsistent(_))
 }
 
 impl From<StoreError> for Failure {
@@ -118,6 +151,7 @@ impl From<StoreError> for Failure {
         let mut causes = chain(&error);
         let mut failure = Self::new(causes.remove(0), store_exit(&error));
         failure.causes = causes;
+        failure.catalog = in_catalog(&error);
         match &error {
             // Without its header, the rest of a store is all there still.
             StoreError::Missing { root } if root.join("packs").is_dir() => failure.hint(format!(
@@ -155,7 +189,11 @@ impl From<ExportError> for Failure {
             return Self::new("the reader went away", Exit::ReaderGone);
         }
         match error {
-            ExportError::Store(error) if error.is_damage() => error.into(),
+            ExportError::Store(error)
+                if store_exit(&error) != Exit::Failed || in_catalog(&error) =>
+            {
+                error.into()
+            }
             error => Self::of("cannot export", &error, Exit::Failed),
         }
     }

@@ -73,8 +73,23 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     surroundings::clean_up_on_signals();
+    let result = match carry_out(&arguments) {
+        // The catalog holds nothing of its own: build it again, and try again.
+        Err(failure) if failure.is_in_catalog() => {
+            surroundings::rebuild_catalog(&arguments.global).and_then(|()| carry_out(&arguments))
+        }
+        result => result,
+    };
+    match result {
+        Ok(exit) => exit,
+        Err(failure) => failure.report(),
+    }
+    .into()
+}
+
+fn carry_out(arguments: &Arguments) -> output::Printed {
     let global = &arguments.global;
-    let result = match &arguments.command {
+    match &arguments.command {
         Command::Save(args) => commands::save::run(global, args),
         Command::Images(args) => commands::images::run(global, args),
         Command::Inspect(args) => commands::inspect::run(global, args),
@@ -85,10 +100,5 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Load(args) => commands::elsewhere::load(args),
         Command::Pull(args) => commands::elsewhere::pull(args),
         Command::Push(args) => commands::elsewhere::push(args),
-    };
-    match result {
-        Ok(exit) => exit,
-        Err(failure) => failure.report(),
     }
-    .into()
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use orlop::fs::{self, Disk};
-use orlop::store::{Notice, OpenOptions, Store};
+use orlop::store::{Notice, OpenOptions, Store, StoreError};
 use orlop::time::Time;
 
 use super::exit::Exit;
@@ -56,13 +56,26 @@ fn user_folder(variable: &str, below_home: &str) -> Option<PathBuf> {
 pub(crate) fn open(global: &Global, create: bool) -> Result<Store, Failure> {
     let root = root(global)?;
     if create && !Store::exists(&Disk, &root) {
-        Store::create(&Disk, &root, PROGRAM)?;
-        report(global, Notice::Created(root.clone()));
+        match Store::create(&Disk, &root, PROGRAM) {
+            Ok(_) => report(global, Notice::Created(root.clone())),
+            // Another process was faster.
+            Err(StoreError::AlreadyExists { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     let cache = user_folder("XDG_CACHE_HOME", ".cache").map(|cache| cache.join("orlop"));
     let mut store = Store::open(Arc::new(Disk), &root, &OpenOptions { cache })?;
     report_notices(global, &mut store);
     Ok(store)
+}
+
+/// Builds the catalog again, whose file is damaged.
+pub(crate) fn rebuild_catalog(global: &Global) -> Result<(), Failure> {
+    let mut store = open(global, false)?;
+    store.reindex()?;
+    store.take_notices();
+    output::note("rebuilt the catalog: it was damaged");
+    Ok(())
 }
 
 /// Prints what the store wants its user to know.
@@ -81,6 +94,9 @@ fn report(global: &Global, notice: Notice) {
         }
         Notice::PackUnreadable { pack, reason } => {
             (format!("warning: pack `{}` can't be used: {reason}", pack.short()), true)
+        }
+        Notice::RecordUnreadable { reason } => {
+            (format!("warning: what this record says is missing here: {reason}"), true)
         }
         Notice::ClockBehind => {
             let line = "warning: the clock is behind the newest record; saved just after that one";

@@ -99,6 +99,16 @@ impl Fs for Disk {
             Err(TryLockError::Error(error)) => Err(Error::on("lock", path)(error)),
         }
     }
+
+    fn lock(&self, path: &Path) -> Result<Box<dyn Lock>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(Error::on("open", path))?;
+        file.lock().map_err(Error::on("lock", path))?;
+        Ok(Box::new(DiskLock { _file: file }))
+    }
 }
 
 impl ReadFile for DiskFile {

@@ -1,11 +1,13 @@
-//! [`Fs`] for tests: counts the operations that change something, and fails or
-//! freezes at the n-th.
+//! [`Fs`] for tests: counts the operations that change something, and fails,
+//! freezes or does something else at the n-th.
 //!
 //! It wraps the real file system. When it *fails*, that one operation returns
 //! an error; when it *freezes*, that operation and all later ones do, as if the
-//! machine had stopped. [`Faulty::lose_unsynced`] then leaves what a power cut
-//! would at worst: files that weren't synced are empty, and names whose folder
-//! wasn't synced are gone. It deliberately doesn't reorder single writes.
+//! process had been killed ([`Faulty::thaw`] is the next process on the same
+//! machine). [`Faulty::lose_unsynced`] leaves what a power cut would at worst:
+//! files that weren't synced are empty, and names whose folder wasn't synced are
+//! gone. It notes what is synced and doesn't wait for the medium. It
+//! deliberately doesn't reorder single writes.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -23,18 +25,27 @@ pub enum Fault {
     Freeze,
 }
 
+/// Something to do in the middle of an operation.
+type Act = Box<dyn FnOnce() + Send>;
+
 /// A file system that fails on purpose.
 #[derive(Debug, Clone)]
 pub struct Faulty {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Debug)]
 struct State {
     operations: u64,
     fault: Option<(u64, Fault)>,
+    act: Option<(u64, Act)>,
     unsynced_files: BTreeSet<PathBuf>,
     unsynced_names: BTreeSet<PathBuf>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "State({} operations, {:?})", self.operations, self.fault)
+    }
 }
 
 #[derive(Debug)]
@@ -55,10 +66,23 @@ impl Faulty {
         Self::new(Some((at, fault)))
     }
 
+    /// Does something before operation `at`, as another process might.
+    pub fn acting(at: u64, act: impl FnOnce() + Send + 'static) -> Self {
+        let faulty = Self::new(None);
+        faulty.with(|state| state.act = Some((at, Box::new(act))));
+        faulty
+    }
+
+    /// Works again, and still knows what isn't synced.
+    pub fn thaw(&self) {
+        self.with(|state| state.fault = None);
+    }
+
     fn new(fault: Option<(u64, Fault)>) -> Self {
         let state = State {
             operations: 0,
             fault,
+            act: None,
             unsynced_files: BTreeSet::new(),
             unsynced_names: BTreeSet::new(),
         };
@@ -95,6 +119,13 @@ impl Faulty {
 
     /// Counts one operation, and fails if it is the one.
     fn step(&self, action: &'static str, path: &Path) -> Result<()> {
+        let due = |state: &mut State| {
+            let at = state.operations;
+            state.act.take_if(|(number, _)| *number == at)
+        };
+        if let Some((_, act)) = self.with(due) {
+            act();
+        }
         self.with(|state| {
             let number = state.operations;
             state.operations += 1;
@@ -170,7 +201,6 @@ impl Fs for Faulty {
 
     fn sync_dir(&self, path: &Path) -> Result<()> {
         self.step("sync", path)?;
-        Disk.sync_dir(path)?;
         self.with(|state| state.unsynced_names.retain(|name| name.parent() != Some(path)));
         Ok(())
     }
@@ -188,6 +218,10 @@ impl Fs for Faulty {
     fn try_lock(&self, path: &Path) -> Result<Option<Box<dyn Lock>>> {
         Disk.try_lock(path)
     }
+
+    fn lock(&self, path: &Path) -> Result<Box<dyn Lock>> {
+        Disk.lock(path)
+    }
 }
 
 impl WriteFile for FaultyFile {
@@ -198,7 +232,6 @@ impl WriteFile for FaultyFile {
 
     fn sync(&mut self) -> Result<()> {
         self.fs.step("sync", &self.path)?;
-        self.inner.sync()?;
         self.fs.with(|state| state.unsynced_files.remove(&self.path));
         Ok(())
     }

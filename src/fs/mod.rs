@@ -40,10 +40,13 @@ impl Error {
     }
 }
 
+/// Bytes of two files that are compared at a time.
+const COMPARED: usize = 1 << 18;
+
 /// The result of a file operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What a store needs of a file system. No operation replaces a file.
+/// What a store needs of a file system.
 pub trait Fs: Debug + Send + Sync {
     /// Creates a folder for its owner alone; its parent exists. Fine if it is
     /// there already; true if it was made.
@@ -56,7 +59,7 @@ pub trait Fs: Debug + Send + Sync {
     fn open(&self, path: &Path) -> Result<Box<dyn ReadFile>>;
     /// Creates a file for its owner alone; fails where there is one.
     fn create(&self, path: &Path) -> Result<Box<dyn WriteFile>>;
-    /// Renames a file to a free name in the same file system.
+    /// Renames a file within the file system; what has the new name is replaced.
     fn rename(&self, from: &Path, to: &Path) -> Result<()>;
     /// Makes the names in a folder durable.
     fn sync_dir(&self, path: &Path) -> Result<()>;
@@ -67,6 +70,8 @@ pub trait Fs: Debug + Send + Sync {
     /// Tries to lock a file that exists, exclusively, until the lock is
     /// dropped. `None` where another process holds it.
     fn try_lock(&self, path: &Path) -> Result<Option<Box<dyn Lock>>>;
+    /// Locks a file that exists, as soon as nobody else holds the lock.
+    fn lock(&self, path: &Path) -> Result<Box<dyn Lock>>;
 }
 
 /// An open file, read at offsets.
@@ -122,17 +127,52 @@ pub fn create_dir_all(fs: &dyn Fs, path: &Path) -> Result<()> {
 }
 
 /// Publishes a file that was written and synced: renames `from` to `to`, whose
-/// folder is made if need be, and makes the name durable. Where `to` exists
-/// (names are hashes, so its content is the same) `from` is removed instead.
+/// folder is made if need be, and makes the name durable. Names are hashes of
+/// content: where `to` has the same content already, `from` is removed instead,
+/// and where it has another, it is damaged, and replaced.
 pub fn publish(fs: &dyn Fs, from: &Path, to: &Path) -> Result<()> {
     let folder = to.parent().unwrap_or(Path::new("."));
     create_dir_all(fs, folder)?;
-    if fs.exists(to) {
+    if fs.exists(to) && same_content(fs, from, to)? {
         fs.remove_file(from)?;
     } else {
         fs.rename(from, to)?;
     }
-    fs.sync_dir(folder)
+    sync_with_parent(fs, folder)
+}
+
+/// Makes the names in a folder durable, and its own: whoever made it may have
+/// ended before it was.
+pub fn sync_with_parent(fs: &dyn Fs, folder: &Path) -> Result<()> {
+    fs.sync_dir(folder)?;
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match fs.sync_dir(parent.unwrap_or(Path::new("."))) {
+        // The folder above a store may be somebody else's.
+        Err(error) if error.source.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        result => result,
+    }
+}
+
+/// Whether two files hold the same; one that can't be read doesn't.
+fn same_content(fs: &dyn Fs, one: &Path, other: &Path) -> Result<bool> {
+    let one = fs.open(one)?;
+    let Ok(other) = fs.open(other) else { return Ok(false) };
+    let length = one.len()?;
+    if other.len().ok() != Some(length) {
+        return Ok(false);
+    }
+    let (mut ours, mut theirs) = (vec![0; COMPARED], vec![0; COMPARED]);
+    let mut at = 0;
+    while at < length {
+        let now = usize::try_from(length - at).map_or(COMPARED, |left| left.min(COMPARED));
+        one.read_exact_at(&mut ours[..now], at)?;
+        let read = other.read_exact_at(&mut theirs[..now], at);
+        if read.is_err() || ours[..now] != theirs[..now] {
+            return Ok(false);
+        }
+        at += now as u64;
+    }
+    Ok(true)
 }
 
 /// `bytes` random bytes as hex digits.

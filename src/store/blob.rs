@@ -29,28 +29,6 @@ impl Store {
         Ok(recipe)
     }
 
-    /// Whether a blob can be rebuilt, as far as that can be told without reading
-    /// its content: its recipe and sections are there, and all directories that
-    /// they name.
-    pub fn is_whole(&self, digest: Digest) -> Result<bool> {
-        match self.try_whole(digest) {
-            Err(error) if error.is_damage() => Ok(false),
-            result => result.map(|()| true),
-        }
-    }
-
-    fn try_whole(&self, digest: Digest) -> Result<()> {
-        if let Body::Chunks(names) | Body::Tar(names) = self.recipe(digest)?.body {
-            for directory in &names.directories {
-                self.pack(self.pack_of_directory(*directory)?)?;
-            }
-            for section in &names.sections {
-                self.find_chunk(*section)?.ok_or(StoreError::NoChunk { id: *section })?;
-            }
-        }
-        Ok(())
-    }
-
     /// Writes a blob to `out` and returns its size. Fails if what was written
     /// isn't the blob.
     pub fn write_blob(&self, digest: Digest, out: &mut dyn Write) -> Result<u64> {

@@ -6,7 +6,7 @@
 //! nothing: there is one way to build it. Assumes that records and packs are
 //! never changed; guarantees that the catalog names only packs that were there.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::layout::{self, Layout};
@@ -19,6 +19,11 @@ use crate::fs::{self, Disk, Fs};
 use crate::pack::format::FrameKind;
 use crate::pack::reader::{PackError, PackReader};
 use crate::varint::in_memory;
+
+const DAMAGED: &str = "it was damaged, or not this store's";
+
+/// A record that is damaged, of which the user was told.
+struct Unreadable;
 
 /// Opens the catalog in the store, or in the cache folder where the store can't
 /// be written, or in memory.
@@ -41,65 +46,125 @@ pub(super) fn open(
     Ok((Catalog::in_memory(store)?, Found::Nothing))
 }
 
-/// A damaged file is replaced by a new one.
+/// A damaged file is emptied; one that can't even be emptied is replaced.
 fn open_at(path: &Path, store: &str) -> std::result::Result<(Catalog, Found), CatalogError> {
-    match Catalog::open(path, store) {
-        Err(error) if error.is_damage() => {
+    // SQLite would let others read it; where this fails, so does what follows.
+    drop(Disk.create(path));
+    let damaged = |result: &std::result::Result<_, CatalogError>| matches!(result, Err(error) if error.is_damage());
+    let mut opened = Catalog::open(path, store);
+    if damaged(&opened) {
+        opened = Catalog::open_emptied(path, store);
+        if damaged(&opened) {
             for suffix in ["", "-wal", "-shm"] {
                 let mut name = path.as_os_str().to_owned();
                 name.push(suffix);
                 // What can't be removed shows when it is opened.
                 drop(Disk.remove_file(&PathBuf::from(name)));
             }
-            let (catalog, _) = Catalog::open(path, store)?;
-            Ok((catalog, Found::Foreign))
+            drop(Disk.create(path));
+            opened = Catalog::open(path, store);
         }
-        result => result,
+        return opened.map(|(catalog, _)| (catalog, Found::Foreign));
     }
+    opened
 }
 
 impl Store {
     /// Replays what the catalog doesn't know yet.
     pub(super) fn bring_up_to_date(&mut self, found: Found) -> Result<()> {
-        let on_disk = self.list(&self.layout.records(), "json")?;
+        // In this order: what another process adds meanwhile is then on disk.
         let known = self.catalog.records()?;
+        let on_disk = self.list(&self.layout.records(), "json")?;
         let reason = match found {
-            Found::Foreign => Some("it was damaged, or not this store's"),
+            Found::Foreign => Some(DAMAGED),
             Found::Nothing if !on_disk.is_empty() => Some("it was missing"),
             _ if !known.is_subset(&on_disk) => Some("records are gone that it knew"),
             _ => None,
         };
         if let Some(reason) = reason {
-            return self.rebuild(reason, &on_disk);
+            return self.rebuild(reason);
         }
-        self.replay_all(on_disk.difference(&known).copied().collect())
+        let mut notices = Vec::new();
+        self.records_unreadable =
+            self.replay_all(on_disk.difference(&known).copied(), &mut notices)?;
+        self.notices.append(&mut notices);
+        Ok(())
     }
 
     /// Throws the catalog away and builds it again from packs and records.
     pub fn reindex(&mut self) -> Result<()> {
-        let on_disk = self.list(&self.layout.records(), "json")?;
-        self.rebuild("it was asked for", &on_disk)
+        match self.rebuild("it was asked for") {
+            Err(StoreError::Catalog(error)) if error.is_damage() => self.rebuild_damaged(),
+            result => result,
+        }
     }
 
-    fn rebuild(&mut self, reason: &'static str, records: &HashSet<Id>) -> Result<()> {
-        self.catalog.clear(&self.header.store)?;
+    /// Builds a catalog again whose file is damaged.
+    pub(super) fn rebuild_damaged(&mut self) -> Result<()> {
+        self.catalog.empty(&self.header.store)?;
+        self.rebuild(DAMAGED)
+    }
+
+    fn rebuild(&mut self, reason: &'static str) -> Result<()> {
         self.file_maps = super::FileMaps::default();
-        self.replay_all(records.iter().copied().collect())?;
-        self.notices.push(Notice::CatalogRebuilt { reason, records: records.len() });
+        self.records_unreadable = 0;
+        let mut notices = Vec::new();
+        // At once, so that others see the old or the new state.
+        let (listed, unreadable) = self.catalog.atomically(|| {
+            self.catalog.clear(&self.header.store)?;
+            // Whoever adds one now waits for us before the catalog has it.
+            let records = self.list(&self.layout.records(), "json")?;
+            let unreadable = self.replay_all(records.iter().copied(), &mut notices)?;
+            // A record may be lost, and others be built upon what it named.
+            self.index_unrecorded(&mut notices)?;
+            Ok::<_, StoreError>((records.len(), unreadable))
+        })?;
+        self.records_unreadable = unreadable;
+        self.notices.append(&mut notices);
+        let records = listed - unreadable;
+        self.notices.push(Notice::CatalogRebuilt { reason, records });
         Ok(())
+    }
+
+    /// Makes durable what a writer is about to build upon: whoever put it there
+    /// may have been killed before it had.
+    pub(super) fn make_durable(&self) -> Result<()> {
+        if self.catalog.newest_record()?.is_none() {
+            fs::sync_with_parent(&*self.fs, self.layout.root())?;
+        }
+        let records = self.catalog.records_not_durable()?;
+        let packs = self.catalog.packs()?.into_iter().filter(|row| !row.recorded);
+        let paths = packs.map(|row| self.layout.pack(row.id));
+        let paths = paths.chain(records.iter().map(|id| self.layout.record(*id)));
+        let folders: BTreeSet<_> = paths.filter_map(|it| it.parent().map(Path::to_owned)).collect();
+        for folder in &folders {
+            fs::sync_with_parent(&*self.fs, folder)?;
+        }
+        Ok(self.catalog.mark_durable(&records)?)
     }
 
     /// Takes in packs without a record, and forgets those that are gone: what a
     /// writer must know before it refers to any.
     pub(super) fn adopt_packs(&mut self) -> Result<()> {
-        let on_disk = self.list(&self.layout.packs(), "pack")?;
         let known: HashSet<Id> = self.catalog.packs()?.iter().map(|row| row.id).collect();
+        let on_disk = self.list(&self.layout.packs(), "pack")?;
         if !known.is_subset(&on_disk) {
-            let records = self.list(&self.layout.records(), "json")?;
-            self.rebuild("packs are gone that it knew", &records)?;
+            self.rebuild("packs are gone that it knew")?;
         }
-        for id in on_disk.difference(&known) {
-            self.index_or_notice(*id)?;
+        let mut notices = Vec::new();
+        self.index_unrecorded(&mut notices)?;
+        self.notices.append(&mut notices);
+        Ok(())
+    }
+
+    /// Adds the packs to the catalog that it doesn't know.
+    fn index_unrecorded(&self, notices: &mut Vec<Notice>) -> Result<()> {
+        let known: HashSet<Id> = self.catalog.packs()?.iter().map(|row| row.id).collect();
+        for id in self.list(&self.layout.packs(), "pack")?.difference(&known) {
+            let told = |notice: &Notice| matches!(notice, Notice::PackUnreadable { pack, .. } if pack == id);
+            if !notices.iter().any(told) {
+                self.index_or_notice(*id, notices)?;
+            }
         }
         Ok(())
     }
@@ -118,28 +183,56 @@ impl Store {
         Ok(ids)
     }
 
-    /// Adds records, and the packs that they name, in their order.
-    fn replay_all(&mut self, ids: Vec<Id>) -> Result<()> {
-        let mut records = Vec::new();
+    /// Adds records in their order, so that of two recipes of a blob the one that
+    /// was written later counts. Returns how many can't be read.
+    fn replay_all(
+        &self,
+        ids: impl Iterator<Item = Id>,
+        notices: &mut Vec<Notice>,
+    ) -> Result<usize> {
+        let mut readable = Vec::new();
+        let mut unreadable = 0;
         for id in ids {
-            let path = self.layout.record(id);
-            match SaveRecord::read(&*self.fs, &path, id) {
-                // Another process removed it since it was listed.
-                Err(StoreError::Fs(error)) if error.is_missing() => {}
-                record => records.push((id, record?)),
+            match self.read_record(id, notices)? {
+                Ok(record) => readable.extend(record.map(|record| (id, record))),
+                Err(Unreadable) => unreadable += 1,
             }
         }
-        records.sort_by_key(|(id, record)| (record.saved_at, record.sequence, *id));
-        for (id, record) in records {
-            for pack in &record.packs {
-                self.index_or_notice(*pack)?;
+        readable.sort_by_key(|(id, record)| (record.saved_at, record.sequence, *id));
+        self.catalog.atomically(|| {
+            for (id, record) in &readable {
+                self.replay(*id, record, notices)?;
             }
-            self.apply(id, &record)?;
-        }
-        Ok(())
+            Ok(unreadable)
+        })
     }
 
-    /// Adds a record whose packs are in the catalog.
+    /// Reads a record; none where another process removed it since it was listed.
+    fn read_record(
+        &self,
+        id: Id,
+        notices: &mut Vec<Notice>,
+    ) -> Result<std::result::Result<Option<SaveRecord>, Unreadable>> {
+        match SaveRecord::read(&*self.fs, &self.layout.record(id), id) {
+            Err(StoreError::Fs(error)) if error.is_missing() => Ok(Ok(None)),
+            // One bad record must not keep all others from being used.
+            Err(error) if error.is_damage() => {
+                notices.push(Notice::RecordUnreadable { reason: error.to_string() });
+                Ok(Err(Unreadable))
+            }
+            record => Ok(Ok(Some(record?))),
+        }
+    }
+
+    /// Adds one record, and the packs that it names, to the catalog.
+    fn replay(&self, id: Id, record: &SaveRecord, notices: &mut Vec<Notice>) -> Result<()> {
+        for pack in &record.packs {
+            self.index_or_notice(*pack, notices)?;
+        }
+        self.apply(id, record)
+    }
+
+    /// Adds a record to the catalog.
     pub(super) fn apply(&self, id: Id, record: &SaveRecord) -> Result<()> {
         let revisions: Vec<_> = (0..)
             .zip(&record.revisions)
@@ -147,12 +240,22 @@ impl Store {
             .collect();
         self.catalog.atomically(|| {
             for pack in &record.packs {
+                // Another process may have built the catalog again since we
+                // indexed it. What is damaged was told to the user before.
+                match self.index(*pack) {
+                    Err(error) if error.is_damage() => {}
+                    result => result?,
+                }
                 self.catalog.mark_recorded(*pack)?;
             }
             self.catalog.add_record((id, record.saved_at, record.sequence), &revisions)?;
             Ok::<(), StoreError>(())
         })?;
-        self.note_paths(&self.recipes_in(&record.packs)?)
+        match self.note_paths(&self.recipes_in(&record.packs)?) {
+            // That costs bases, and nothing else.
+            Err(error) if error.is_damage() => Ok(()),
+            result => result,
+        }
     }
 
     /// The recipes in those of these packs that can be read.
@@ -171,14 +274,14 @@ impl Store {
         Ok(places)
     }
 
-    fn index_or_notice(&mut self, pack: Id) -> Result<()> {
+    fn index_or_notice(&self, pack: Id, notices: &mut Vec<Notice>) -> Result<()> {
         match self.index(pack) {
             Err(StoreError::Pack(error)) => {
                 let reason = match &error {
                     PackError::Fs(error) if error.is_missing() => "it is missing".to_owned(),
                     error => error.to_string(),
                 };
-                self.notices.push(Notice::PackUnreadable { pack, reason });
+                notices.push(Notice::PackUnreadable { pack, reason });
                 Ok(())
             }
             result => result,

@@ -46,6 +46,11 @@ impl Layout {
         self.root.join("tmp")
     }
 
+    /// Locked by whoever makes the store.
+    pub(super) fn creation(&self) -> PathBuf {
+        self.tmp().join("creation")
+    }
+
     pub(super) fn pack(&self, id: Id) -> PathBuf {
         fan_out(&self.packs(), id, "pack")
     }

@@ -33,9 +33,10 @@ pub use header::StoreHeader;
 pub use session::{Stored, WriteSession};
 
 use crate::catalog::{BlobRow, Catalog};
+use crate::chunk::recipe::Body;
 use crate::codec::Levels;
 use crate::digest::{Digest, Id};
-use crate::fs::{self, Fs};
+use crate::fs::{self, Fs, Lock};
 use crate::pack::reader::PackReader;
 use decoder::Decoder;
 use layout::Layout;
@@ -64,6 +65,11 @@ pub enum Notice {
         /// What is wrong with it.
         reason: String,
     },
+    /// A record can't be read: its revisions are missing.
+    RecordUnreadable {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The clock is behind the newest record.
     ClockBehind,
 }
@@ -85,6 +91,7 @@ pub struct Store {
     decoder: Arc<Decoder>,
     file_maps: FileMaps,
     notices: Vec<Notice>,
+    records_unreadable: usize,
 }
 
 impl Store {
@@ -96,17 +103,21 @@ impl Store {
     /// Makes a store at `root`, whose folder may exist if it is empty.
     pub fn create(fs: &dyn Fs, root: &Path, program: &str) -> Result<StoreHeader> {
         let layout = Layout::new(root);
-        if fs.exists(&layout.header()) {
-            return Err(StoreError::AlreadyExists { root: root.to_owned() });
-        }
-        // A save that was killed while it made the store leaves nothing else.
-        let strangers = fs.exists(root)
-            && fs.list(root)?.iter().any(|name| !layout::FOLDERS.contains(&name.as_str()));
-        if strangers {
+        let exists = || StoreError::AlreadyExists { root: root.to_owned() };
+        if holds_other_things(fs, &layout)? {
+            // Another process may have made it since we looked.
+            if fs.exists(&layout.header()) {
+                return Err(exists());
+            }
             return Err(StoreError::NotEmpty { root: root.to_owned() });
         }
         for folder in layout.folders() {
             fs::create_dir_all(fs, &folder)?;
+        }
+        // Of several that make it at once, one does, and the others find it.
+        let Some(_lock) = lock_creation(fs, &layout)? else { return Err(exists()) };
+        if fs.exists(&layout.header()) {
+            return Err(exists());
         }
         let header = StoreHeader::new(fs::random_name(32)?, program);
         let part = layout.tmp().join(format!("{}.json", fs::random_name(8)?));
@@ -115,6 +126,8 @@ impl Store {
         file.sync()?;
         drop(file);
         fs::publish(fs, &part, &layout.header())?;
+        // Whoever waits for the lock finds the store made.
+        fs.remove_file(&layout.creation())?;
         Ok(header)
     }
 
@@ -134,8 +147,14 @@ impl Store {
             catalog,
             file_maps: FileMaps::default(),
             notices: Vec::new(),
+            records_unreadable: 0,
         };
-        store.bring_up_to_date(found)?;
+        match store.bring_up_to_date(found) {
+            Err(StoreError::Catalog(error)) if error.is_damage() => {
+                store.rebuild_damaged()?;
+            }
+            result => result?,
+        }
         Ok(store)
     }
 
@@ -154,14 +173,66 @@ impl Store {
         &self.catalog
     }
 
+    /// How many records can't be read, so that revisions may be missing.
+    pub fn records_unreadable(&self) -> usize {
+        self.records_unreadable
+    }
+
     /// What a user should know of, once.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
     }
 
-    /// The size of a blob that the store can rebuild.
+    /// The size of a blob that the store can rebuild, from packs that records
+    /// name, as far as that can be told without reading the content.
     pub fn blob(&self, digest: Digest) -> Result<Option<BlobRow>> {
-        Ok(self.catalog.blob(digest)?)
+        loop {
+            let Some(row) = self.catalog.blob(digest)? else { return Ok(None) };
+            match self.state_of(digest, row) {
+                Ok(State::Whole) => return Ok(Some(row)),
+                // Another pack may hold what this one has lost.
+                Ok(State::Lost(pack)) => self.catalog.forget_pack(pack)?,
+                Ok(State::Unrecorded) => return Ok(None),
+                Err(error) if error.is_damage() => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Opens every pack that a blob's recipe names.
+    fn state_of(&self, digest: Digest, row: BlobRow) -> Result<State> {
+        match self.state_of_pack(row.recipe.pack)? {
+            State::Whole => {}
+            state => return Ok(state),
+        }
+        let recipe = self.recipe(digest)?;
+        let (Body::Chunks(names) | Body::Tar(names)) = &recipe.body else {
+            return Ok(State::Whole);
+        };
+        let mut packs = Vec::new();
+        for directory in &names.directories {
+            packs.push(self.pack_of_directory(*directory)?);
+        }
+        for section in &names.sections {
+            let place = self.catalog.chunk(*section)?;
+            packs.push(place.ok_or(StoreError::NoChunk { id: *section })?.0.pack);
+        }
+        for pack in packs {
+            match self.state_of_pack(pack)? {
+                State::Whole => {}
+                state => return Ok(state),
+            }
+        }
+        Ok(State::Whole)
+    }
+
+    fn state_of_pack(&self, pack: Id) -> Result<State> {
+        match self.pack(pack) {
+            Err(error) if error.is_damage() => return Ok(State::Lost(pack)),
+            opened => drop(opened?),
+        }
+        let recorded = self.catalog.pack(pack)?.is_some_and(|row| row.recorded);
+        Ok(if recorded { State::Whole } else { State::Unrecorded })
     }
 
     /// Starts to add to the store.
@@ -170,11 +241,52 @@ impl Store {
             fs::create_dir_all(&*self.fs, &folder)?;
         }
         self.adopt_packs()?;
+        self.make_durable()?;
         WriteSession::begin(self, levels)
     }
 
     /// A pack, open.
     fn pack(&self, id: Id) -> Result<Arc<PackReader>> {
         self.decoder.pack(id)
+    }
+}
+
+/// What packs hold a blob.
+enum State {
+    Whole,
+    /// This one can't be opened.
+    Lost(Id),
+    /// One that no record names, so that a new one must.
+    Unrecorded,
+}
+
+/// Whether the root has more in it than a save leaves that was killed while it
+/// made the store.
+fn holds_other_things(fs: &dyn Fs, layout: &Layout) -> Result<bool> {
+    let names = if fs.exists(layout.root()) { fs.list(layout.root())? } else { Vec::new() };
+    if names.iter().any(|name| !layout::FOLDERS.contains(&name.as_str())) {
+        return Ok(true);
+    }
+    for folder in [layout.packs(), layout.records()] {
+        if fs.exists(&folder) && !fs.list(&folder)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Waits for whoever makes the store at this moment; `None` where it was made,
+/// and its first writer has swept the lock away.
+fn lock_creation(fs: &dyn Fs, layout: &Layout) -> Result<Option<Box<dyn Lock>>> {
+    let path = layout.creation();
+    match fs.create(&path) {
+        Err(error) if error.source.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(error.into());
+        }
+        _ => {}
+    }
+    match fs.lock(&path) {
+        Err(error) if error.is_missing() => Ok(None),
+        lock => Ok(Some(lock?)),
     }
 }

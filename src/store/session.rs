@@ -119,9 +119,6 @@ impl<'s> WriteSession<'s> {
             return Ok(Some(*size));
         }
         let Some(row) = self.store.blob(digest)? else { return Ok(None) };
-        if !self.store.is_whole(digest)? {
-            return Ok(None);
-        }
         self.blobs.insert(digest, row.size);
         Ok(Some(row.size))
     }

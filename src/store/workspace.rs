@@ -3,8 +3,9 @@
 //! The kernel drops the lock when the process ends, however it ends; a folder
 //! whose lock can be had is therefore left over and is swept by the next
 //! writer. Between making a folder and locking it another writer may sweep it:
-//! then it is made again.
+//! then it is made again. A folder is only ever removed by who holds its lock.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -50,37 +51,49 @@ impl Drop for Workspace {
 /// Locks a new folder; `None` where another writer swept it meanwhile.
 fn lock(fs: &dyn Fs, folder: &Path) -> Result<Option<Box<dyn Lock>>> {
     let path = folder.join(LOCK);
-    let content = format!("{{\"generation\":0,\"pid\":{}}}\n", std::process::id());
-    let made = fs.create(&path).and_then(|mut file| file.write_all(content.as_bytes()));
-    match made.and_then(|()| fs.try_lock(&path)) {
+    match create_lock(fs, &path).and_then(|()| fs.try_lock(&path)) {
         Ok(Some(lock)) if fs.exists(&path) => Ok(Some(lock)),
         Ok(_) => Ok(None),
-        Err(error) if error.is_missing() => Ok(None),
+        Err(error) if error.is_missing() || is_there(&error) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+fn create_lock(fs: &dyn Fs, path: &Path) -> fs::Result<()> {
+    let content = format!("{{\"generation\":0,\"pid\":{}}}\n", std::process::id());
+    fs.create(path)?.write_all(content.as_bytes())
+}
+
+fn is_there(error: &fs::Error) -> bool {
+    error.source.kind() == io::ErrorKind::AlreadyExists
 }
 
 fn sweep(fs: &dyn Fs, layout: &Layout) -> Result<()> {
     for name in fs.list(&layout.tmp())? {
         let path = layout.tmp().join(&name);
-        let is_folder = fs.exists(&path.join("."));
-        let held = is_folder
-            && match fs.try_lock(&path.join(LOCK)) {
-                // The lock is held until the folder is gone.
-                Ok(Some(lock)) => {
-                    remove(fs.remove_dir_all(&path))?;
-                    drop(lock);
-                    continue;
-                }
-                Ok(None) => true,
-                Err(error) if error.is_missing() => false,
-                Err(error) => return Err(error.into()),
-            };
-        if is_folder && !held {
-            remove(fs.remove_dir_all(&path))?;
-        } else if !is_folder {
+        if fs.exists(&path.join(".")) {
+            remove(sweep_folder(fs, &path))?;
+        } else {
             remove(fs.remove_file(&path))?;
         }
+    }
+    Ok(())
+}
+
+/// Removes a folder unless its owner lives.
+fn sweep_folder(fs: &dyn Fs, folder: &Path) -> fs::Result<()> {
+    let path = folder.join(LOCK);
+    if !fs.exists(&path) {
+        // Its owner ended before it had a lock, or is about to make one, and
+        // then one of us two comes too late.
+        match create_lock(fs, &path) {
+            Err(error) if is_there(&error) => return Ok(()),
+            made => made?,
+        }
+    }
+    if let Some(lock) = fs.try_lock(&path)? {
+        fs.remove_dir_all(folder)?;
+        drop(lock);
     }
     Ok(())
 }

@@ -60,7 +60,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Printed {
     let bar = Bar::new("exporting", global.quiet);
     let Some(target) = target else {
         let mut out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
-        export.write(&mut out, &bar)?;
+        export.write(&mut out, &bar).map_err(|error| Failure::from(error).with_output())?;
         return Ok(Exit::Done);
     };
     let failed = |error: &dyn std::error::Error| {

@@ -6,6 +6,7 @@ use orlop::size::ByteCount;
 use orlop::time::Time;
 use serde::Serialize;
 
+use crate::cli::exit::Exit;
 use crate::cli::output::{self, Printed};
 use crate::cli::{Global, surroundings};
 
@@ -48,14 +49,17 @@ struct Row {
 pub(crate) fn run(global: &Global, args: &Args) -> Printed {
     let store = surroundings::open(global, false)?;
     let listed = images(&store, args.pattern.as_deref(), args.all)?;
+    // A listing that isn't complete must not look like one that is.
+    let complete = store.records_unreadable() == 0;
+    let exit = |done| if complete { done } else { Exit::Damage };
     if args.json {
         let images = listed.into_iter().map(row).collect();
-        return output::json(&Document { schema: 1, images });
+        return output::json(&Document { schema: 1, images }).map(exit);
     }
     let now = surroundings::now();
     let rows: Vec<Vec<String>> = listed.iter().map(|image| cells(image, now)).collect();
     let header = ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SAVED", "SIZE", "ADDED"];
-    output::lines(&output::table(&header, &rows))
+    output::lines(&output::table(&header, &rows)).map(exit)
 }
 
 fn cells(image: &ListedImage, now: Time) -> Vec<String> {

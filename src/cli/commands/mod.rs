@@ -20,5 +20,9 @@ use super::surroundings;
 /// Finds the image that a user named.
 fn find(store: &Store, name: &str) -> Result<Resolved, Failure> {
     let query = Query::parse(name).map_err(|error| Failure::new(error.to_string(), Exit::Usage))?;
-    Ok(resolve(store, &query, &surroundings::parse_as_of)?)
+    resolve(store, &query, &surroundings::parse_as_of).map_err(|error| {
+        let failure = Failure::from(error);
+        // It may be what an unreadable record says.
+        if store.records_unreadable() > 0 { failure.in_damaged_store() } else { failure }
+    })
 }

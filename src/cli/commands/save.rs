@@ -95,7 +95,15 @@ pub(crate) fn run(global: &Global, args: &Args) -> Printed {
     let mut document = Document { schema: 1, saves: Vec::new(), failures: Vec::new() };
     let mut last = None;
     for path in &args.input {
-        match save_one(global, args, &mut store, path, tag.as_ref(), saved_at) {
+        let mut result = save_one(global, args, &mut store, path, tag.as_ref(), saved_at);
+        if matches!(&result, Err((_, failure)) if failure.is_in_catalog()) {
+            surroundings::rebuild_catalog(global)?;
+            // Standard input can't be read again; the next save will do.
+            if path.as_os_str() != "-" {
+                result = save_one(global, args, &mut store, path, tag.as_ref(), saved_at);
+            }
+        }
+        match result {
             Ok(row) => document.saves.push(row),
             Err((source, failure)) => {
                 document.failures.push(FailureRow { source, error: failure.line() });

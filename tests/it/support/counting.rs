@@ -103,6 +103,10 @@ impl Fs for Counting {
     fn try_lock(&self, path: &Path) -> Result<Option<Box<dyn Lock>>> {
         Disk.try_lock(path)
     }
+
+    fn lock(&self, path: &Path) -> Result<Box<dyn Lock>> {
+        Disk.lock(path)
+    }
 }
 
 impl ReadFile for CountedFile<dyn ReadFile> {
