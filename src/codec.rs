@@ -60,19 +60,16 @@ impl Compressor {
         if prefix.is_empty() {
             self.context.compress2(&mut out, raw).map_err(zstd_error)?;
         } else {
+            // Where the content follows its prefix in memory, zstd takes both as
+            // one and is a third faster.
+            let both = [prefix, raw].concat();
+            let (prefix, raw) = both.split_at(prefix.len());
             // Of its own, since it must not outlive the prefix.
-            let both;
             let mut context = CCtx::create();
             set(&mut context, self.levels.delta)?;
             // No larger than needed, since zstd's tables grow with it.
-            let length = prefix.len() + raw.len();
-            let log = (usize::BITS - length.leading_zeros()).clamp(10, FRAME_WINDOW_LOG);
-            let window = CParameter::WindowLog(log);
-            context.set_parameter(window).map_err(zstd_error)?;
-            // Where the content follows its prefix in memory, zstd takes both as
-            // one and is a third faster.
-            both = [prefix, raw].concat();
-            let (prefix, raw) = both.split_at(prefix.len());
+            let log = (usize::BITS - both.len().leading_zeros()).clamp(10, FRAME_WINDOW_LOG);
+            context.set_parameter(CParameter::WindowLog(log)).map_err(zstd_error)?;
             context.ref_prefix(prefix).map_err(zstd_error)?;
             context.compress2(&mut out, raw).map_err(zstd_error)?;
         }

@@ -74,7 +74,7 @@ pub struct FrameEntry {
     pub kind: FrameKind,
     /// How the payload is stored.
     pub codec: Codec,
-    /// See [`FrameHeader::depth`].
+    /// How many frames must be decoded before this one, one upon the other.
     pub depth: u8,
 }
 
