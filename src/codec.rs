@@ -124,61 +124,14 @@ impl fmt::Debug for Decompressor {
     }
 }
 
-/// How a whole input is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// gzip, of one or several members (RFC 1952).
-    Gzip,
-    /// zstd (RFC 8878), of one or several frames.
-    Zstd,
-    /// bzip2: recognised, not read.
-    Bzip2,
-    /// xz: recognised, not read.
-    Xz,
+/// Reads the decompressed bytes of a gzip input, of one or several members.
+pub fn gzip_reader<'a>(input: impl BufRead + 'a) -> Box<dyn Read + 'a> {
+    Box::new(flate2::bufread::MultiGzDecoder::new(input))
 }
 
-impl Compression {
-    /// What the first bytes of an input say; six are enough.
-    pub fn sniff(first: &[u8]) -> Self {
-        match first {
-            [0x1f, 0x8b, ..] => Self::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
-            [b'B', b'Z', b'h', ..] => Self::Bzip2,
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
-            _ => Self::None,
-        }
-    }
-
-    /// Its usual name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "uncompressed",
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-            Self::Bzip2 => "bzip2",
-            Self::Xz => "xz",
-        }
-    }
-}
-
-/// A reader of the decompressed bytes of `input`. bzip2 and xz are refused.
-pub fn decompress_input<'a>(
-    compression: Compression,
-    input: impl BufRead + 'a,
-) -> io::Result<Box<dyn Read + 'a>> {
-    match compression {
-        Compression::None => Ok(Box::new(input)),
-        Compression::Gzip => Ok(Box::new(flate2::bufread::MultiGzDecoder::new(input))),
-        Compression::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
-            decoder.window_log_max(WINDOW_LOG_MAX)?;
-            Ok(Box::new(decoder))
-        }
-        Compression::Bzip2 | Compression::Xz => {
-            let message = format!("{} input is not supported yet", compression.name());
-            Err(io::Error::new(io::ErrorKind::Unsupported, message))
-        }
-    }
+/// Reads the decompressed bytes of a zstd input, of one or several frames.
+pub fn zstd_reader<'a>(input: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
+    decoder.window_log_max(WINDOW_LOG_MAX)?;
+    Ok(Box::new(decoder))
 }

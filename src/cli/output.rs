@@ -50,9 +50,11 @@ pub(crate) fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Control characters as `?`.
+/// Control characters, and those that turn the direction of writing, as `?`.
 fn clean(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+    let turns = |letter| matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let harmful = |letter: char| letter.is_control() || turns(letter);
+    text.chars().map(|letter| if harmful(letter) { '?' } else { letter }).collect()
 }
 
 /// Rows as lines, with columns of equal width two spaces apart.

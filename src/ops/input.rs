@@ -6,8 +6,10 @@
 
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
-use crate::codec::{self, Compression};
+use crate::codec;
 use crate::fs::InputFile;
+use crate::image::{Compression, sniff};
+use crate::layer::header::BLOCK;
 
 const BUFFER: usize = 256 << 10;
 
@@ -48,7 +50,7 @@ impl Input {
         if !file.is_regular() {
             return Self::from_stream(name, file);
         }
-        let mut first = [0; 6];
+        let mut first = [0; BLOCK];
         let mut filled = 0;
         while filled < first.len() {
             match file.read(&mut first[filled..])? {
@@ -57,8 +59,8 @@ impl Input {
             }
         }
         file.seek(SeekFrom::Start(0))?;
-        match Compression::sniff(&first[..filled]) {
-            Compression::None => Ok(Self { name, bytes: Bytes::File(file) }),
+        match sniff(&first[..filled]) {
+            None => Ok(Self { name, bytes: Bytes::File(file) }),
             _ => Self::from_stream(name, file),
         }
     }
@@ -66,8 +68,16 @@ impl Input {
     /// An input that is read once, such as standard input.
     pub fn from_stream(name: String, input: impl Read + 'static) -> io::Result<Self> {
         let mut input = BufReader::with_capacity(BUFFER, input);
-        let compression = Compression::sniff(input.fill_buf()?);
-        let bytes = Bytes::Stream(codec::decompress_input(compression, input)?);
+        let stream: Box<dyn Read> = match sniff(input.fill_buf()?) {
+            None => Box::new(input),
+            Some(Compression::Gzip) => codec::gzip_reader(input),
+            Some(Compression::Zstd) => codec::zstd_reader(input)?,
+            Some(other) => {
+                let message = format!("{other} input is not supported yet");
+                return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+            }
+        };
+        let bytes = Bytes::Stream(stream);
         Ok(Self { name, bytes })
     }
 }

@@ -245,8 +245,22 @@ impl Save<'_, '_> {
         }
     }
 
+    /// An empty member may stand for a layer that the store has. In a stream that
+    /// shows only now.
+    fn know_by_empty_members(&mut self, archive: &Archive) -> Result<(), SaveError> {
+        for layer in archive.images.iter().flat_map(|image| &image.layers) {
+            let empty = matches!(self.layers.get(&layer.member), Some(Taken::Stored(stored))
+                if stored.size == 0 && stored.digest != layer.diff_id);
+            if empty && self.session.blob(layer.diff_id)?.is_some() {
+                self.layers.insert(layer.member, Taken::Known);
+            }
+        }
+        Ok(())
+    }
+
     /// Every layer is what its image lists.
     fn check(&mut self, archive: &Archive, members: &[Member]) -> Result<(), SaveError> {
+        self.know_by_empty_members(archive)?;
         for image in &archive.images {
             for layer in &image.layers {
                 let member = &members[layer.member];

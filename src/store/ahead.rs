@@ -11,7 +11,7 @@ use crate::digest::{Digest, Id};
 use crate::layer::section::Section;
 
 /// More workers than this only wait for the one that writes.
-const WORKERS_MAX: usize = 4;
+const WORKERS_MAX: usize = 3;
 
 /// Ends the workers, however the act that they work for ends.
 struct StopWorkers<'d>(&'d Decoder);

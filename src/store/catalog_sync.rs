@@ -293,7 +293,7 @@ impl Store {
         if self.catalog.pack(id)?.is_some() {
             return Ok(());
         }
-        let pack = PackReader::open(&*self.fs, &self.layout.pack(id))?;
+        let pack = self.pack(id)?;
         let blobs = blobs_in(&pack)?;
         let size = pack.size();
         let directory = (pack.directory_id(), pack.directory().ids.as_slice());

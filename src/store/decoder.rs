@@ -25,7 +25,7 @@ const PACKS_BYTES: usize = 32 << 20;
 /// A pack weighs at least this much, so that few files are open.
 const PACK_WEIGHT_MIN: usize = 128 << 10;
 /// For decoded frames, in bytes.
-const FRAMES_BYTES: usize = 128 << 20;
+const FRAMES_BYTES: usize = 104 << 20;
 /// What a frame that is being decoded may come to.
 const FRAME_BYTES: usize = 4 << 20;
 

@@ -5,8 +5,12 @@
 
 #![allow(dead_code, reason = "tests use of it what they need")]
 
+pub(crate) mod counting;
 pub(crate) mod docker;
+pub(crate) mod images;
+pub(crate) mod shelf;
 pub(crate) mod stores;
+pub(crate) mod tars;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
