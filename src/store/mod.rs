@@ -42,6 +42,9 @@ use decoder::Decoder;
 use layout::Layout;
 use packs::FileMaps;
 
+/// In `tmp`: locked by whoever makes the store.
+const CREATION: &str = "creation";
+
 /// The result of a store operation.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
@@ -126,7 +129,12 @@ impl Store {
         file.sync()?;
         drop(file);
         fs::publish(fs, &part, &layout.header())?;
-        Ok(header)
+        // Who waits for the lock finds the header, whatever file it locks.
+        match fs.remove_file(&layout.tmp().join(CREATION)) {
+            // The first writer has swept it away.
+            Err(error) if !error.is_missing() => Err(error.into()),
+            _ => Ok(header),
+        }
     }
 
     /// Opens the store at `root` and brings its catalog up to date.
@@ -276,7 +284,7 @@ fn holds_other_things(fs: &dyn Fs, layout: &Layout) -> Result<bool> {
 /// Waits for whoever makes the store at this moment; `None` where it was made,
 /// and its first writer has swept the lock away.
 fn lock_creation(fs: &dyn Fs, layout: &Layout) -> Result<Option<Box<dyn Lock>>> {
-    let path = layout.tmp().join("creation");
+    let path = layout.tmp().join(CREATION);
     match fs.create(&path) {
         Err(error) if error.source.kind() != std::io::ErrorKind::AlreadyExists => {
             return Err(error.into());
