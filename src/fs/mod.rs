@@ -132,19 +132,23 @@ pub fn create_dir_all(fs: &dyn Fs, path: &Path) -> Result<()> {
 /// and where it has another, it is damaged, and replaced.
 pub fn publish(fs: &dyn Fs, from: &Path, to: &Path) -> Result<()> {
     let folder = to.parent().unwrap_or(Path::new("."));
-    create_dir_all(fs, folder)?;
+    if !fs.exists(folder) {
+        create_dir_all(fs, folder)?;
+    } else if fs.list(folder)?.is_empty() {
+        // Whoever made it may have ended before its name was durable. Of one
+        // that isn't empty it is, since that comes before the first file.
+        sync_parent(fs, folder)?;
+    }
     if fs.exists(to) && same_content(fs, from, to)? {
         fs.remove_file(from)?;
     } else {
         fs.rename(from, to)?;
     }
-    sync_with_parent(fs, folder)
+    fs.sync_dir(folder)
 }
 
-/// Makes the names in a folder durable, and its own: whoever made it may have
-/// ended before it was.
-pub fn sync_with_parent(fs: &dyn Fs, folder: &Path) -> Result<()> {
-    fs.sync_dir(folder)?;
+/// Makes the name of a folder durable.
+pub fn sync_parent(fs: &dyn Fs, folder: &Path) -> Result<()> {
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
     match fs.sync_dir(parent.unwrap_or(Path::new("."))) {
         // The folder above a store may be somebody else's.

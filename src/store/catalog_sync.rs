@@ -75,6 +75,11 @@ impl Store {
         // In this order: what another process adds meanwhile is then on disk.
         let known = self.catalog.records()?;
         let on_disk = self.list(&self.layout.records(), "json")?;
+        if on_disk.is_empty() {
+            // Whoever made the store may have been killed before it was durable.
+            self.fs.sync_dir(self.layout.root())?;
+            fs::sync_parent(&*self.fs, self.layout.root())?;
+        }
         let reason = match found {
             Found::Foreign => Some(DAMAGED),
             Found::Nothing if !on_disk.is_empty() => Some("it was missing"),
@@ -129,16 +134,13 @@ impl Store {
     /// Makes durable what a writer is about to build upon: whoever put it there
     /// may have been killed before it had.
     pub(super) fn make_durable(&self) -> Result<()> {
-        if self.catalog.newest_record()?.is_none() {
-            fs::sync_with_parent(&*self.fs, self.layout.root())?;
-        }
         let records = self.catalog.records_not_durable()?;
         let packs = self.catalog.packs()?.into_iter().filter(|row| !row.recorded);
         let paths = packs.map(|row| self.layout.pack(row.id));
         let paths = paths.chain(records.iter().map(|id| self.layout.record(*id)));
         let folders: BTreeSet<_> = paths.filter_map(|it| it.parent().map(Path::to_owned)).collect();
         for folder in &folders {
-            fs::sync_with_parent(&*self.fs, folder)?;
+            self.fs.sync_dir(folder)?;
         }
         Ok(self.catalog.mark_durable(&records)?)
     }
@@ -229,11 +231,17 @@ impl Store {
         for pack in &record.packs {
             self.index_or_notice(*pack, notices)?;
         }
-        self.apply(id, record)
+        self.add(id, record)
+    }
+
+    /// Adds a record that was written durably to the catalog.
+    pub(super) fn apply(&self, id: Id, record: &SaveRecord) -> Result<()> {
+        self.add(id, record)?;
+        Ok(self.catalog.mark_durable(&[id])?)
     }
 
     /// Adds a record to the catalog.
-    pub(super) fn apply(&self, id: Id, record: &SaveRecord) -> Result<()> {
+    fn add(&self, id: Id, record: &SaveRecord) -> Result<()> {
         let revisions: Vec<_> = (0..)
             .zip(&record.revisions)
             .map(|(position, revision)| rows(id, record, position, revision))

@@ -48,7 +48,6 @@ impl WriteSession<'_> {
         share(&mut record, self.packs_bytes);
         let id = self.write_record(&record)?;
         self.store.apply(id, &record)?;
-        self.store.catalog.mark_durable(&[id])?;
         Ok((id, record))
     }
 

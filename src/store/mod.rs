@@ -126,9 +126,12 @@ impl Store {
         file.sync()?;
         drop(file);
         fs::publish(fs, &part, &layout.header())?;
-        // Whoever waits for the lock finds the store made.
-        fs.remove_file(&layout.creation())?;
-        Ok(header)
+        // Who waits for the lock finds the header, whatever file it locks.
+        match fs.remove_file(&layout.creation()) {
+            // The first writer has swept it away.
+            Err(error) if !error.is_missing() => Err(error.into()),
+            _ => Ok(header),
+        }
     }
 
     /// Opens the store at `root` and brings its catalog up to date.
