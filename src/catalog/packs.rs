@@ -2,8 +2,8 @@
 //!
 //! A chunk has an 8-byte key, the start of its id, so a find is only a hint:
 //! the caller compares the whole id with the pack's directory. Of two chunks
-//! with the same key the first is found and the other not, which costs space
-//! and nothing else.
+//! with the same key the last is found: where they are the same chunk, the first
+//! was lost, or it would not have been stored again.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -98,7 +98,7 @@ impl Catalog {
         // In the order of the tree: some five times as fast as at random.
         keys.sort_unstable();
         let mut insert =
-            self.connection.prepare_cached("INSERT OR IGNORE INTO chunk VALUES (?1, ?2)")?;
+            self.connection.prepare_cached("INSERT OR REPLACE INTO chunk VALUES (?1, ?2)")?;
         for (key, position) in keys {
             insert.execute([key, encode_place(number, position)])?;
         }

@@ -102,6 +102,11 @@ fn report(global: &Global, notice: Notice) {
             let line = "warning: the clock is behind the newest record; saved just after that one";
             (line.to_owned(), true)
         }
+        Notice::CatalogBehind => {
+            let line =
+                "warning: the catalog could not be written; it is brought up to date next time";
+            (line.to_owned(), true)
+        }
         notice => (format!("warning: {notice:?}"), true),
     };
     if warns || !global.quiet {

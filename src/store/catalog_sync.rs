@@ -112,6 +112,7 @@ impl Store {
 
     fn rebuild(&mut self, reason: &'static str) -> Result<()> {
         self.file_maps = super::FileMaps::default();
+        self.sound.borrow_mut().clear();
         self.records_unreadable = 0;
         let mut notices = Vec::new();
         // At once, so that others see the old or the new state.

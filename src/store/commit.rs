@@ -47,7 +47,10 @@ impl WriteSession<'_> {
         record.packs = self.packs.iter().copied().chain(self.adopted.iter().copied()).collect();
         share(&mut record, self.packs_bytes);
         let id = self.write_record(&record)?;
-        self.store.apply(id, &record)?;
+        // The record is there: whatever happens to the catalog, this is saved.
+        if self.store.apply(id, &record).is_err() {
+            self.store.notices.push(Notice::CatalogBehind);
+        }
         Ok((id, record))
     }
 

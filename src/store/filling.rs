@@ -134,6 +134,10 @@ impl WriteSession<'_> {
         let mut usable = Vec::new();
         let mut depth = 0;
         for place in bases {
+            // Damage costs a base here, and is not this save's to report.
+            if !self.store.is_sound(place.pack)? {
+                continue;
+            }
             let below = self.store.depth_of(*place)?;
             if below < DEPTH_MAX {
                 depth = depth.max(below + 1);
@@ -255,7 +259,6 @@ impl Filling {
                 continue;
             }
             let directory = store.pack(place.pack)?.directory_id();
-            store.note_base(directory, place.pack)?;
             self.frame.base.push(directory, place.position, store.chunk_length(*place)?);
             self.frame.base.depth = self.frame.base.depth.max(depth);
             self.bases.insert(*place);

@@ -25,6 +25,8 @@ mod session;
 pub mod usage;
 mod workspace;
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -72,6 +74,8 @@ pub enum Notice {
     },
     /// The clock is behind the newest record.
     ClockBehind,
+    /// The catalog could not be written, and will be when it is opened next.
+    CatalogBehind,
 }
 
 /// How to open a store.
@@ -90,6 +94,8 @@ pub struct Store {
     catalog: Catalog,
     decoder: Arc<Decoder>,
     file_maps: FileMaps,
+    /// Whether packs can be used, with all that they stand on.
+    sound: RefCell<HashMap<Id, bool>>,
     notices: Vec<Notice>,
     records_unreadable: usize,
 }
@@ -149,6 +155,7 @@ impl Store {
             header,
             catalog,
             file_maps: FileMaps::default(),
+            sound: RefCell::default(),
             notices: Vec::new(),
             records_unreadable: 0,
         };
@@ -230,9 +237,8 @@ impl Store {
     }
 
     fn state_of_pack(&self, pack: Id) -> Result<State> {
-        match self.pack(pack) {
-            Err(error) if error.is_damage() => return Ok(State::Lost(pack)),
-            opened => drop(opened?),
+        if !self.is_sound(pack)? {
+            return Ok(State::Lost(pack));
         }
         let recorded = self.catalog.pack(pack)?.is_some_and(|row| row.recorded);
         Ok(if recorded { State::Whole } else { State::Unrecorded })

@@ -49,10 +49,10 @@ impl Store {
         };
         // A pack that is gone or damaged must not keep its chunks from being
         // stored again.
-        let pack = match self.pack(place.pack) {
-            Err(error) if error.is_damage() => return Ok(None),
-            pack => pack?,
-        };
+        if !self.is_sound(place.pack)? {
+            return Ok(None);
+        }
+        let pack = self.pack(place.pack)?;
         let found = pack.directory().ids.get(in_memory(place.position));
         Ok((found == Some(&id)).then_some((place, recorded)))
     }
@@ -138,20 +138,39 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Lets the decoder find a directory, and those that its frames stand on.
-    pub(super) fn note_base(&self, directory: Id, pack: Id) -> Result<()> {
-        if self.decoder.has_base(directory) {
+    /// Whether a pack can be opened, and all packs that its frames stand on.
+    pub(super) fn is_sound(&self, pack: Id) -> Result<bool> {
+        if let Some(sound) = self.sound.borrow().get(&pack) {
+            return Ok(*sound);
+        }
+        let sound = match self.note_bases(pack) {
+            Err(error) if error.is_damage() => false,
+            result => result.map(|()| true)?,
+        };
+        self.sound.borrow_mut().insert(pack, sound);
+        Ok(sound)
+    }
+
+    /// Lets the decoder find a pack by its directory, and those that it stands on.
+    fn note_bases(&self, pack: Id) -> Result<()> {
+        let reader = self.pack(pack)?;
+        if self.decoder.has_base(reader.directory_id()) {
             return Ok(());
         }
-        self.decoder.note_base(directory, pack);
-        let reader = self.pack(pack)?;
         for number in (0..reader.frames().len()).filter(|at| reader.frames()[*at].depth > 0) {
             for run in reader.frame_header(number)?.bases {
-                if let Some(below) = run.directory {
-                    self.note_base(below, self.pack_of_directory(below)?)?;
+                let Some(below) = run.directory.filter(|below| !self.decoder.has_base(*below))
+                else {
+                    continue;
+                };
+                let below = self.pack_of_directory(below)?;
+                // What a pack stands on was there before it.
+                if below != pack {
+                    self.note_bases(below)?;
                 }
             }
         }
+        self.decoder.note_base(reader.directory_id(), pack);
         Ok(())
     }
 

@@ -12,10 +12,10 @@ use orlop::fs::Disk;
 use orlop::pack::format::{FrameHeader, PackKind};
 use orlop::pack::reader::{PackError, PackReader};
 
-use crate::support::Scratch;
 use crate::support::stores::{
     archive, copy, expected, export, files, layer, listed, names, noise, open_disk, save,
 };
+use crate::support::{Scratch, hello};
 
 /// A store with `app:1`, whose files are damaged, and `other:1`.
 struct Sample {
@@ -451,4 +451,33 @@ fn a_store_without_its_temporary_folder_is_whole() {
     assert_eq!(sample.run(&["save", "-i", "third.tar"]).0, 0);
     assert_eq!(listed(&open_disk(&sample.scratch.store())), ["app:1", "other:1", "third:1"]);
     assert_eq!(export(&open_disk(&sample.scratch.store()), "other:1"), sample.other);
+}
+
+/// Content that was compressed against a lost pack is lost with it, and stored
+/// again when either image is saved again.
+#[test]
+fn saving_again_heals_deltas_whose_base_is_lost() {
+    for again in [vec![2], vec![1, 2], vec![2, 1], vec![1]] {
+        let scratch = Scratch::new();
+        scratch.ok(["save", "-i", hello(1).to_str().unwrap()]);
+        let (data, _) = packs(&scratch.store(), &[]);
+        scratch.ok(["save", "-i", hello(2).to_str().unwrap()]);
+        let whole = scratch.path("whole.tar");
+        scratch.ok(["export", "hello:2", "-o", whole.to_str().unwrap()]);
+        let usage = scratch.ok(["stats", "--json"]);
+        assert!(!usage.contains("\"content_delta\": 0"), "{usage}");
+        fs::remove_file(data).unwrap();
+        assert_eq!(scratch.run(["export", "hello:2", "-o", "x.tar"]).status.code(), Some(13));
+        for version in &again {
+            scratch.ok(["save", "-i", hello(*version).to_str().unwrap()]);
+        }
+        if again.contains(&2) {
+            scratch.ok(["export", "hello:2", "-o", "x.tar"]);
+            let found = fs::read(scratch.path("x.tar")).unwrap();
+            assert!(found == fs::read(&whole).unwrap(), "{again:?}");
+        }
+        if again.contains(&1) {
+            scratch.ok(["export", "hello:1", "-o", "y.tar"]);
+        }
+    }
 }
