@@ -58,6 +58,8 @@ fn cut(bytes: &[u8]) -> usize {
 #[derive(Debug, Default)]
 pub struct Cutter {
     buffer: Vec<u8>,
+    /// Of the content, if that is known.
+    length: Option<u64>,
     /// Whether the content is known to be longer than `WHOLE`.
     long: bool,
 }
@@ -66,6 +68,7 @@ impl Cutter {
     /// Starts a content of `length` bytes, if that is known.
     pub fn begin(&mut self, length: Option<u64>) {
         self.buffer.clear();
+        self.length = length;
         self.long = length.is_some_and(|length| length > WHOLE as u64);
     }
 
@@ -77,6 +80,17 @@ impl Cutter {
         mut emit: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         while !bytes.is_empty() {
+            // What can be told from these bytes alone isn't copied.
+            if self.buffer.is_empty() {
+                if !self.long && self.length == Some(bytes.len() as u64) {
+                    return emit(bytes);
+                }
+                while self.long && bytes.len() >= MAX {
+                    let (chunk, rest) = bytes.split_at(cut(bytes));
+                    emit(chunk)?;
+                    bytes = rest;
+                }
+            }
             let room = 2 * MAX - self.buffer.len();
             let (now, later) = bytes.split_at(bytes.len().min(room));
             self.buffer.extend_from_slice(now);
