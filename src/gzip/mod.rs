@@ -15,15 +15,23 @@
 
 mod bits;
 mod block;
+mod chunked;
+mod finder;
 mod go;
 mod go_blocks;
 mod go_fast;
 mod huffman;
 mod id;
+mod level1;
+mod level5;
+mod level6;
+mod open_block;
+mod pgzip;
 mod text;
 mod token;
 
 pub use id::EncoderId;
+pub use pgzip::{PGZIP_BEFORE, PGZIP_BLOCK};
 
 #[cfg(test)]
 mod tests;

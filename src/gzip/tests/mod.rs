@@ -8,7 +8,7 @@ use std::io::Read;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::EncoderId;
+use super::{EncoderId, PGZIP_BEFORE, PGZIP_BLOCK};
 
 pub(crate) fn id(name: &str) -> EncoderId {
     EncoderId::named(name).unwrap()
@@ -33,7 +33,7 @@ pub(crate) fn gzip(id: EncoderId, input: &[u8]) -> Vec<u8> {
     let time = if id.name().starts_with("go") { [0; 4] } else { [0, 9, 0x6e, 0x88] };
     let flags = match id.name() {
         name if name.ends_with("-9") => 2,
-        name if ["-1", "-1a", "-1b"].iter().any(|end| name.ends_with(end)) => 4,
+        name if ["-1", "-a1", "-b1"].iter().any(|end| name.ends_with(end)) => 4,
         _ => 0,
     };
     let mut file = [&[0x1f, 0x8b, 8, 0], time.as_slice(), &[flags, 0xff]].concat();
@@ -76,6 +76,45 @@ fn go_6() {
 #[test]
 fn go_1() {
     golden("go-flate-1", &vectors::G1);
+}
+
+#[test]
+fn pgzip_a() {
+    golden("pgzip-a", &vectors::P5A);
+}
+
+#[test]
+fn pgzip_b() {
+    golden("pgzip-b", &vectors::P5B);
+}
+
+#[test]
+fn go_127_6() {
+    golden("go127-flate-6", &vectors::N6);
+}
+
+#[test]
+fn go_127_1() {
+    golden("go127-flate-1", &vectors::N1);
+}
+
+#[test]
+fn blocks_put_together_are_the_stream() {
+    let full = inputs::mixed(3 * PGZIP_BLOCK);
+    for length in [0, 5, PGZIP_BLOCK, PGZIP_BLOCK + 1, full.len()] {
+        let input = &full[..length];
+        for name in ["pgzip-a", "pgzip-b6", "pgzip-a1"] {
+            let (mut out, mut before): (_, &[u8]) = (Vec::new(), &[]);
+            for start in (0..=length).step_by(PGZIP_BLOCK) {
+                let last = length - start < PGZIP_BLOCK;
+                let block = &input[start..length.min(start + PGZIP_BLOCK)];
+                assert!(id(name).encode_block(before, block, last, &mut out));
+                before = &block[block.len().saturating_sub(PGZIP_BEFORE)..];
+            }
+            assert!(out == encode(id(name), input, 4096), "{name}, {length} bytes");
+        }
+    }
+    assert!(!id("go-flate-6").encode_block(&[], &[], true, &mut Vec::new()));
 }
 
 #[test]
