@@ -1,6 +1,6 @@
 //! The match finder of klauspost's level 6, the default of Go from 1.27 on.
 
-use super::finder::{Chunk, Finder, Match, Tables, put_match};
+use super::finder::{Chunk, Finder, Match, REACH, Tables, put_match};
 use super::token::Token;
 
 /// The last places of a chunk, which are never remembered.
@@ -75,16 +75,16 @@ impl Level6 {
         let at = found.at + self.later;
         let candidates = self.tables.long[chunk.hash7(found.at + length)];
         for (turn, candidate) in candidates.into_iter().enumerate() {
-            // The second candidate is compared with the length of the first.
-            let end = found.at + longest;
-            let Some(place) = chunk.near(end, candidate) else {
-                if turn == 0 {
-                    break;
-                }
-                continue;
-            };
-            let distance = end - place;
-            let Some(from) = at.checked_sub(distance).filter(|_| distance > 0) else { continue };
+            // Of the second one, it is the length so far that counts. Either can
+            // be the place to go on from, which is remembered already.
+            let end = chunk.position(found.at + longest);
+            let distance = i64::from(end) - i64::from(candidate);
+            if turn == 0 && distance > i64::from(REACH) {
+                break;
+            }
+            let reachable = (1..=i64::from(REACH)).contains(&distance);
+            let from = end.wrapping_sub(candidate) as usize;
+            let Some(from) = at.checked_sub(from).filter(|_| reachable) else { continue };
             let longer = chunk.common(at, from);
             if longer > longest {
                 (best, longest) = (Match { at, from }, longer);

@@ -83,7 +83,30 @@ fn pages(length: usize) -> Vec<u8> {
     out
 }
 
-/// The input of that name: a letter and a length, for `C` a period before it.
+/// Parts of a few words, zeros, and letters without sense; matches end where
+/// bytes that lie ahead were remembered already.
+fn parts(length: usize) -> Vec<u8> {
+    let mut numbers = Numbers(1);
+    let mut below = |limit: u64| ((numbers.next() >> 16) % limit) as usize;
+    let letters = |count: usize, below: &mut dyn FnMut(u64) -> usize| -> Vec<u8> {
+        (0..count).map(|_| (below(64) + 64) as u8).collect()
+    };
+    let (words, mut out) = (letters(256, &mut below), Vec::new());
+    while out.len() < length {
+        let start = below(192);
+        let count = 4 + below(40);
+        out.extend_from_slice(&words[start..start + count]);
+        out.resize(out.len() + below(40), 0);
+        if below(4) == 0 {
+            let count = below(3000);
+            out.extend(letters(count, &mut below));
+        }
+    }
+    out.truncate(length);
+    out
+}
+
+/// The input of that name: a kind and a length, for `C` a period before it.
 pub(crate) fn named(name: &str) -> Vec<u8> {
     let (kind, numbers) = name.trim_end_matches(')').split_once('(').unwrap();
     let numbers: Vec<usize> = numbers.split(", ").map(|number| number.parse().unwrap()).collect();
@@ -97,6 +120,8 @@ pub(crate) fn named(name: &str) -> Vec<u8> {
         "T" => words(length),
         "L" => lines(length),
         "M" => pages(length),
+        "W" => parts(length),
+        "mixed" => mixed(length),
         _ => panic!("no generator {kind}"),
     }
 }

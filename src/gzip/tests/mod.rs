@@ -99,6 +99,14 @@ fn go_127_1() {
 }
 
 #[test]
+fn raw_streams_of_more_encoders() {
+    for (name, input, hash) in vectors::RAW {
+        let body = encode(id(name), &inputs::named(input), 32768);
+        assert_eq!(hex(&Sha256::digest(body))[..16], *hash, "{name} {input}");
+    }
+}
+
+#[test]
 fn blocks_put_together_are_the_stream() {
     let full = inputs::mixed(3 * PGZIP_BLOCK);
     for length in [0, 5, PGZIP_BLOCK, PGZIP_BLOCK + 1, full.len()] {
