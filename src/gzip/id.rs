@@ -141,6 +141,19 @@ impl EncoderId {
         }
     }
 
+    /// The level that its program was asked for.
+    pub(super) fn level(self) -> u8 {
+        match self.entry().make {
+            Make::Go(level) => level,
+            Make::Chunked(variant) | Make::Pgzip(variant) => variant.level,
+        }
+    }
+
+    /// Whether it is of Go's own library.
+    pub(super) fn is_go(self) -> bool {
+        self.name().starts_with("go")
+    }
+
     /// Whether this is pgzip, whose blocks can be encoded each for itself.
     pub fn has_blocks(self) -> bool {
         matches!(self.entry().make, Make::Pgzip(_))

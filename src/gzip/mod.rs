@@ -25,13 +25,19 @@ mod id;
 mod level1;
 mod level5;
 mod level6;
+mod member;
 mod open_block;
 mod pgzip;
+mod prove;
+mod replay;
 mod text;
 mod token;
 
 pub use id::EncoderId;
+pub use member::{NotAHeader, candidates, header_length};
 pub use pgzip::{PGZIP_BEFORE, PGZIP_BLOCK};
+pub use prove::{BadStream, Inflate, Inflated, NoReplay, prove};
+pub use replay::{Member, Rebuild, Replay, ReplayError, WrongLength};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,8 @@
 //! Tests of the encoders as a whole: golden vectors, and properties.
 
 pub(super) mod inputs;
+mod prove;
+mod real;
 mod vectors;
 
 use std::io::Read;
