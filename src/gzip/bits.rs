@@ -3,6 +3,13 @@
 //! Guarantees that what was drained is never touched again. Knows stored
 //! blocks, since they end on a byte, but no codes.
 
+/// A number as one of 32 bits, which it fits.
+#[inline]
+pub(super) fn narrow(number: usize) -> u32 {
+    debug_assert!(u32::try_from(number).is_ok());
+    (number as u64 & 0xffff_ffff) as u32
+}
+
 /// Collects bits from the least significant end of each byte.
 #[derive(Debug, Default)]
 pub(super) struct BitWriter {
@@ -37,7 +44,7 @@ impl BitWriter {
     /// A stored block of at most 65,535 bytes.
     pub(super) fn stored(&mut self, content: &[u8], last: bool) {
         debug_assert!(content.len() <= 0xffff);
-        let length = (content.len() & 0xffff) as u16;
+        let length = (narrow(content.len()) & 0xffff) as u16;
         self.put(u32::from(last), 3);
         self.align();
         self.bytes.extend_from_slice(&length.to_le_bytes());

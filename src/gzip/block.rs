@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::bits::BitWriter;
+use super::bits::{BitWriter, narrow};
 use super::huffman::{Code, LONGEST};
 use super::token::{Counts, DISTANCES, DistanceCode, END, LITERALS, LiteralCode};
 
@@ -116,9 +116,9 @@ impl DynamicHeader {
     /// Writes it.
     pub(super) fn put(&self, bits: &mut BitWriter) {
         bits.put(0b100, 3);
-        bits.put(((self.literals - 257) & 0x1f) as u32, 5);
-        bits.put(((self.distances - 1) & 0x1f) as u32, 5);
-        bits.put(((self.listed - 4) & 0xf) as u32, 4);
+        bits.put(narrow(self.literals - 257), 5);
+        bits.put(narrow(self.distances - 1), 5);
+        bits.put(narrow(self.listed - 4), 4);
         for symbol in &ORDER[..self.listed] {
             bits.put(u32::from(self.code.lengths[*symbol]), 3);
         }
@@ -137,7 +137,7 @@ impl DynamicHeader {
 
 /// Appends the symbols for `count` codes of one length.
 fn put_run(runs: &mut Vec<(u8, u8)>, length: u8, mut count: usize) {
-    let small = |count: usize, first: usize| ((count - first) & 0x7f) as u8;
+    let small = |count: usize, first: usize| (narrow(count - first) & 0x7f) as u8;
     if length > 0 {
         runs.push((length, 0));
         count -= 1;

@@ -2,10 +2,9 @@
 //! bytes, of which the last before a flush or the end is treated differently.
 
 use super::Encoder;
-use super::bits::BitWriter;
+use super::bits::{BitWriter, narrow};
 use super::finder::{Chunk, Finder};
 use super::open_block::{Sizes, Writer};
-use super::text::position;
 use super::token::Token;
 
 /// The bytes of a chunk.
@@ -135,7 +134,7 @@ impl Chunked {
         let gone = self.buffer.len().saturating_sub(REACH);
         self.buffer.drain(..gone);
         self.start = self.buffer.len();
-        self.base += position(gone);
+        self.base += narrow(gone);
         if self.base >= self.rebase_at {
             self.finder.rebase(self.base - FIRST);
             self.base = FIRST;

@@ -1,7 +1,8 @@
 //! What the match finders of klauspost's encoder share: the text, the tables of
 //! positions, and the tokens.
 
-use super::text::{common, load32, load64, position, table};
+use super::bits::narrow;
+use super::text::{common, load32, load64, table};
 use super::token::{MAX_MATCH, Token};
 
 /// The farthest match, but for one case of level 1.
@@ -46,7 +47,7 @@ impl Chunk<'_> {
     /// The position of a place.
     #[inline]
     pub(super) fn position(&self, at: usize) -> u32 {
-        self.base + position(at)
+        self.base + narrow(at)
     }
 
     /// The place of a position, if it is within reach of the place `at`.

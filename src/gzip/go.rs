@@ -5,9 +5,9 @@
 //! places that were never met in a layer; this is what writes of 32 KiB give.
 
 use super::Encoder;
-use super::bits::BitWriter;
+use super::bits::{BitWriter, narrow};
 use super::go_blocks::put_smallest;
-use super::text::{common, load32, position, table};
+use super::text::{common, load32, table};
 use super::token::{MAX_MATCH, Token};
 
 /// The window, and how far it moves when it is full.
@@ -133,7 +133,7 @@ impl Go {
         self.filled -= MOVE;
         self.at -= MOVE;
         self.block = self.block.and_then(|block| block.checked_sub(MOVE));
-        self.base += position(MOVE);
+        self.base += narrow(MOVE);
         if self.base >= self.rebase_at {
             let less = self.base - FIRST;
             self.base = FIRST;
@@ -152,7 +152,7 @@ impl Go {
         }
         let bytes = load32(&self.window[..], at).swap_bytes();
         let hash = (bytes.wrapping_mul(0x1E35_A7BD) >> (32 - HASH_BITS)) as usize;
-        let here = self.base + position(at);
+        let here = self.base + narrow(at);
         let last = std::mem::replace(&mut self.head[hash], here);
         self.previous[here as usize % MOVE] = last;
         last
@@ -163,8 +163,8 @@ impl Go {
         let (window, at) = (&self.window[..self.filled], self.at);
         let cap = (window.len() - at).min(MAX_MATCH);
         let nice = self.level.nice.min(cap);
-        let here = self.base + position(at);
-        let low = self.base + position(at.saturating_sub(REACH));
+        let here = self.base + narrow(at);
+        let low = self.base + narrow(at.saturating_sub(REACH));
         let mut best = Found { length: floor, distance: 0 };
         if floor >= cap {
             return NOTHING;

@@ -2,9 +2,9 @@
 //! one block for each 65,535 bytes.
 
 use super::Encoder;
-use super::bits::BitWriter;
+use super::bits::{BitWriter, narrow};
 use super::go_blocks::{put_dynamic_or_stored, put_literals_or_stored};
-use super::text::{common, load32, position, table};
+use super::text::{common, load32, table};
 use super::token::{MAX_MATCH, Token};
 
 /// The bytes of a block.
@@ -62,7 +62,7 @@ impl GoFast {
     #[inline]
     fn exchange(&mut self, at: usize) -> Option<usize> {
         let hash = self.hash(at);
-        let here = self.base + position(at);
+        let here = self.base + narrow(at);
         let distance = (here - std::mem::replace(&mut self.last[hash], here)) as usize;
         let from = at.checked_sub(distance).filter(|_| distance <= REACH)?;
         (load32(&self.buffer, from) == load32(&self.buffer, at)).then_some(from)
@@ -100,7 +100,7 @@ impl GoFast {
                     break 'matches;
                 }
                 let before = self.hash(at - 1);
-                self.last[before] = self.base + position(at - 1);
+                self.last[before] = self.base + narrow(at - 1);
                 let Some(candidate) = self.exchange(at) else { break };
                 from = candidate;
             }
@@ -135,7 +135,7 @@ impl GoFast {
         let gone = self.buffer.len().saturating_sub(REACH);
         self.buffer.drain(..gone);
         self.start = self.buffer.len();
-        self.base += position(gone);
+        self.base += narrow(gone);
         if self.base >= self.rebase_at {
             let less = self.base - FIRST;
             self.base = FIRST;

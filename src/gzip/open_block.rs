@@ -227,8 +227,8 @@ fn log2(value: f32) -> f32 {
     let bits = value.to_bits();
     let exponent = f32::from(((bits >> 23) & 0xff) as u8) - 128.0;
     let mantissa = f32::from_bits((bits & 0x007f_ffff) | 0x3f80_0000);
-    let curve = -0.344_848_43 * mantissa + 2.024_665_78;
-    exponent + (curve * mantissa - 0.674_877_59)
+    let curve = -0.344_848_43 * mantissa + 2.024_665_8;
+    exponent + (curve * mantissa - 0.674_877_6)
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "what is wanted")]

@@ -118,7 +118,7 @@ impl<R: Read> Window<R> {
     /// Reads on, unless at the end.
     fn read(&mut self) -> io::Result<()> {
         let piece = PIECE as u64;
-        let count = io::Read::by_ref(&mut self.input).take(piece).read_to_end(&mut self.bytes)?;
+        let count = self.input.by_ref().take(piece).read_to_end(&mut self.bytes)?;
         self.ended = count < PIECE;
         Ok(())
     }

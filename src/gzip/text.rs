@@ -34,14 +34,8 @@ pub(super) fn common(bytes: &[u8], one: usize, other: usize, cap: usize) -> usiz
     length
 }
 
-/// An index into a buffer as a position, which has 32 bits.
-#[inline]
-pub(super) fn position(index: usize) -> u32 {
-    debug_assert!(u32::try_from(index).is_ok());
-    (index & 0xffff_ffff) as u32
-}
-
 /// A table of `N` positions, all 0.
+#[expect(clippy::unnecessary_box_returns, reason = "too large for the stack")]
 pub(super) fn table<T: Copy + Default, const N: usize>() -> Box<[T; N]> {
     let slots = vec![T::default(); N].into_boxed_slice();
     slots.try_into().unwrap_or_else(|_| unreachable!("the slice has N slots"))

@@ -1,6 +1,6 @@
 //! Literals and matches, and the symbols of DEFLATE that stand for them.
 
-use super::bits::BitWriter;
+use super::bits::{BitWriter, narrow};
 use super::huffman::Code;
 
 /// The longest match.
@@ -37,8 +37,8 @@ impl Token {
     #[inline]
     pub(super) fn copy(length: usize, distance: usize) -> Self {
         debug_assert!((3..=MAX_MATCH).contains(&length) && (1..=32768).contains(&distance));
-        let length = ((length.wrapping_sub(3)) & 0xff) as u32;
-        let distance = ((distance.wrapping_sub(1)) & 0x7fff) as u32;
+        let length = narrow(length - 3);
+        let distance = narrow(distance - 1);
         Self(MATCH | length << 16 | distance)
     }
 
@@ -70,7 +70,7 @@ const LENGTH_SYMBOLS: [(u8, u8); 256] = {
         let end = first + (1 << LENGTH_EXTRA[symbol as usize]);
         let mut at = first;
         while at < end && at < 255 {
-            table[at] = (symbol, (first & 0xff) as u8);
+            table[at] = (symbol, (first as u64 & 0xff) as u8);
             at += 1;
         }
         first = end;
@@ -82,7 +82,7 @@ const LENGTH_SYMBOLS: [(u8, u8); 256] = {
 /// The bits that follow a distance symbol.
 #[inline]
 fn distance_extra(symbol: usize) -> u32 {
-    if symbol < 4 { 0 } else { ((symbol / 2 - 1) & 0xf) as u32 }
+    if symbol < 4 { 0 } else { narrow(symbol / 2 - 1) }
 }
 
 /// The symbol of a distance less 1.
@@ -178,7 +178,7 @@ pub(super) fn write_tokens(
             Parts::Match { length, distance } => {
                 let (symbol, first) = LENGTH_SYMBOLS[length];
                 let (code, count) = literals.get(END + 1 + usize::from(symbol));
-                let more = ((length - usize::from(first)) & 0x1f) as u32;
+                let more = narrow(length - usize::from(first));
                 bits.put(code | more << count, count + LENGTH_EXTRA[usize::from(symbol)]);
                 let symbol = distance_symbol(distance);
                 let (code, count) = distances.get(symbol);

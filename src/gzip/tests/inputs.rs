@@ -14,7 +14,7 @@ impl Numbers {
     }
 
     fn byte(&mut self) -> u8 {
-        (self.next() >> 16) as u8
+        ((self.next() >> 16) & 0xff) as u8
     }
 
     fn word(&mut self, out: &mut Vec<u8>) {
@@ -42,7 +42,7 @@ fn words(length: usize) -> Vec<u8> {
 }
 
 fn squares(length: usize) -> Vec<u8> {
-    (0..length as u64).map(|i| (i * i / 8) as u8).collect()
+    (0..length as u64).map(|i| ((i * i / 8) & 0xff) as u8).collect()
 }
 
 fn lines(length: usize) -> Vec<u8> {
@@ -89,7 +89,7 @@ fn parts(length: usize) -> Vec<u8> {
     let mut numbers = Numbers(1);
     let mut below = |limit: u64| ((numbers.next() >> 16) % limit) as usize;
     let letters = |count: usize, below: &mut dyn FnMut(u64) -> usize| -> Vec<u8> {
-        (0..count).map(|_| (below(64) + 64) as u8).collect()
+        (0..count).map(|_| 64 + (below(64) as u64 & 0x3f) as u8).collect()
     };
     let (words, mut out) = (letters(256, &mut below), Vec::new());
     while out.len() < length {
