@@ -58,12 +58,55 @@ impl BitWriter {
         out.append(&mut self.bytes);
     }
 
+    /// Room for `count` pieces of up to 48 bits each, to be written faster.
+    pub(super) fn room(&mut self, count: usize) -> Room<'_> {
+        self.move_whole_bytes();
+        let at = self.bytes.len();
+        self.bytes.resize(at + 6 * count + 8, 0);
+        Room { held: self.held, count: self.count, at, bits: self }
+    }
+
     fn move_whole_bytes(&mut self) {
         while self.count >= 8 {
             self.bytes.push((self.held & 0xff) as u8);
             self.held >>= 8;
             self.count -= 8;
         }
+    }
+}
+
+/// A place to write a known number of pieces to.
+#[derive(Debug)]
+pub(super) struct Room<'a> {
+    /// Bits that have not become bytes yet, and how many; under 8 between calls.
+    held: u64,
+    count: u32,
+    /// Where the next byte goes.
+    at: usize,
+    bits: &'a mut BitWriter,
+}
+
+impl Room<'_> {
+    /// Appends the lowest `count` bits of `value`, at most 48; the others are 0.
+    #[inline]
+    pub(super) fn put(&mut self, value: u64, count: u32) {
+        debug_assert!(count <= 48 && value >> count == 0);
+        self.held |= value << self.count;
+        self.count += count;
+        if let Some(place) = self.bits.bytes.get_mut(self.at..self.at + 8) {
+            place.copy_from_slice(&self.held.to_le_bytes());
+        }
+        let whole = self.count / 8;
+        self.at += whole as usize;
+        self.held >>= 8 * whole;
+        self.count %= 8;
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.bits.bytes.truncate(self.at);
+        (self.bits.held, self.bits.count) = (self.held, self.count);
     }
 }
 

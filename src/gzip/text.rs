@@ -18,11 +18,11 @@ pub(super) fn load64(bytes: &[u8], at: usize) -> u64 {
 /// How many bytes at `one` and `other` are equal, up to `cap` or the end.
 #[inline]
 pub(super) fn common(bytes: &[u8], one: usize, other: usize, cap: usize) -> usize {
-    let (one, other) = (&bytes[one..], &bytes[other..]);
-    let cap = cap.min(one.len()).min(other.len());
+    let cap = cap.min(bytes.len() - one.max(other));
+    let (one, other) = (&bytes[one..one + cap], &bytes[other..other + cap]);
     let mut length = 0;
-    while length + 8 <= cap {
-        let different = load64(one, length) ^ load64(other, length);
+    for (one, other) in one.as_chunks::<8>().0.iter().zip(other.as_chunks::<8>().0) {
+        let different = u64::from_le_bytes(*one) ^ u64::from_le_bytes(*other);
         if different != 0 {
             return length + (different.trailing_zeros() / 8) as usize;
         }

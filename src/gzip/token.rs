@@ -172,18 +172,24 @@ pub(super) fn write_tokens(
     literals: &LiteralCode,
     distances: &DistanceCode,
 ) {
+    let mut room = bits.room(tokens.len());
     for token in tokens {
         match token.parts() {
-            Parts::Literal(byte) => literals.put(bits, byte),
+            Parts::Literal(byte) => {
+                let (code, count) = literals.get(byte);
+                room.put(code.into(), count);
+            }
             Parts::Match { length, distance } => {
                 let (symbol, first) = LENGTH_SYMBOLS[length];
                 let (code, count) = literals.get(END + 1 + usize::from(symbol));
                 let more = narrow(length - usize::from(first));
-                bits.put(code | more << count, count + LENGTH_EXTRA[usize::from(symbol)]);
+                let first = u64::from(code | more << count);
+                let before = count + LENGTH_EXTRA[usize::from(symbol)];
                 let symbol = distance_symbol(distance);
                 let (code, count) = distances.get(symbol);
                 let extra = distance_extra(symbol);
-                bits.put(code | (distance & ((1 << extra) - 1)) << count, count + extra);
+                let second = u64::from(code | (distance & ((1 << extra) - 1)) << count);
+                room.put(first | second << before, before + count + extra);
             }
         }
     }
