@@ -17,6 +17,7 @@ pub mod image;
 pub mod pack;
 
 pub mod chunk;
+pub mod gzip;
 pub mod layer;
 
 pub mod codec;

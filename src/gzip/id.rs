@@ -1,0 +1,190 @@
+//! Which encoder: names that are kept for ever, and versions.
+
+use std::fmt;
+
+use super::Encoder;
+use super::chunked::Chunked;
+use super::finder::Finder;
+use super::go::Go;
+use super::go_fast::GoFast;
+use super::level1::Level1;
+use super::level5::Level5;
+use super::level6::Level6;
+use super::open_block::Sizes;
+use super::pgzip::{Pgzip, encode_block};
+
+/// How to make an encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Make {
+    /// Go up to 1.26, at this level.
+    Go(u8),
+    /// One stream of chunks.
+    Chunked(Variant),
+    /// pgzip.
+    Pgzip(Variant),
+}
+
+/// A level and a version of klauspost's encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Variant {
+    level: u8,
+    /// How much later a longer match may start.
+    later: usize,
+    sizes: Sizes,
+}
+
+impl Variant {
+    /// klauspost/compress 1.15.9.
+    const fn o(level: u8) -> Self {
+        Self { later: 0, ..Self::a(level) }
+    }
+
+    /// klauspost/compress 1.15.10 to 1.18.0.
+    const fn a(level: u8) -> Self {
+        Self { level, later: 2, sizes: Sizes { trimmed: false, end_counts: false } }
+    }
+
+    /// klauspost/compress 1.18.1.
+    const fn c(level: u8) -> Self {
+        Self { sizes: Sizes { trimmed: true, end_counts: false }, ..Self::a(level) }
+    }
+
+    /// klauspost/compress 1.18.2 to 1.19.1, and Go 1.27.
+    const fn b(level: u8) -> Self {
+        Self { sizes: Sizes { trimmed: true, end_counts: true }, ..Self::a(level) }
+    }
+
+    fn encoder(self) -> Chunked {
+        let finder: Box<dyn Finder> = match self.level {
+            1 => Box::new(Level1::new()),
+            5 => Box::new(Level5::new(self.later)),
+            _ => Box::new(Level6::new(self.later)),
+        };
+        Chunked::new(finder, self.sizes)
+    }
+}
+
+/// What there is of an encoder.
+struct Entry {
+    name: &'static str,
+    version: u32,
+    make: Make,
+}
+
+const fn entry(name: &'static str, make: Make) -> Entry {
+    Entry { name, version: 1, make }
+}
+
+/// All encoders, the likeliest first. Entries may move, but none may go or change.
+const ENTRIES: [Entry; 26] = [
+    entry("go-flate-6", Make::Go(6)),
+    entry("pgzip-a", Make::Pgzip(Variant::a(5))),
+    entry("pgzip-b", Make::Pgzip(Variant::b(5))),
+    entry("go127-flate-6", Make::Chunked(Variant::b(6))),
+    entry("go-flate-1", Make::Go(1)),
+    entry("go127-flate-1", Make::Chunked(Variant::b(1))),
+    entry("go-flate-9", Make::Go(9)),
+    entry("pgzip-o", Make::Pgzip(Variant::o(5))),
+    entry("pgzip-c", Make::Pgzip(Variant::c(5))),
+    entry("pgzip-a6", Make::Pgzip(Variant::a(6))),
+    entry("pgzip-b6", Make::Pgzip(Variant::b(6))),
+    entry("pgzip-o6", Make::Pgzip(Variant::o(6))),
+    entry("pgzip-a1", Make::Pgzip(Variant::a(1))),
+    entry("pgzip-b1", Make::Pgzip(Variant::b(1))),
+    entry("klauspost-a5", Make::Chunked(Variant::a(5))),
+    entry("klauspost-b5", Make::Chunked(Variant::b(5))),
+    // klauspost-b6 and klauspost-b1 are go127-flate-6 and go127-flate-1.
+    entry("klauspost-a6", Make::Chunked(Variant::a(6))),
+    entry("klauspost-a1", Make::Chunked(Variant::a(1))),
+    entry("klauspost-o5", Make::Chunked(Variant::o(5))),
+    entry("go-flate-2", Make::Go(2)),
+    entry("go-flate-3", Make::Go(3)),
+    entry("go-flate-4", Make::Go(4)),
+    entry("go-flate-5", Make::Go(5)),
+    entry("go-flate-7", Make::Go(7)),
+    entry("go-flate-8", Make::Go(8)),
+    entry("klauspost-c5", Make::Chunked(Variant::c(5))),
+];
+
+/// An encoder that can be re-run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EncoderId(u8);
+
+impl EncoderId {
+    /// All of them, the likeliest first.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0_u8..).take(ENTRIES.len()).map(Self)
+    }
+
+    /// The encoder of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().find(|id| id.name() == name)
+    }
+
+    /// Its name, which stays.
+    pub fn name(self) -> &'static str {
+        self.entry().name
+    }
+
+    /// The version of it that is built in.
+    pub fn version(self) -> u32 {
+        self.entry().version
+    }
+
+    /// An encoder for one stream.
+    pub fn encoder(self) -> Box<dyn Encoder> {
+        match self.entry().make {
+            Make::Go(1) => Box::new(GoFast::new()),
+            Make::Go(level) => Box::new(Go::new(level)),
+            Make::Chunked(variant) => Box::new(variant.encoder()),
+            Make::Pgzip(variant) => Box::new(Pgzip::new(variant.encoder())),
+        }
+    }
+
+    /// The level that its program was asked for.
+    pub(super) fn level(self) -> u8 {
+        match self.entry().make {
+            Make::Go(level) => level,
+            Make::Chunked(variant) | Make::Pgzip(variant) => variant.level,
+        }
+    }
+
+    /// Whether it is of Go's own library.
+    pub(super) fn is_go(self) -> bool {
+        self.name().starts_with("go")
+    }
+
+    /// Whether this is pgzip, whose blocks can be encoded each for itself.
+    pub fn has_blocks(self) -> bool {
+        matches!(self.entry().make, Make::Pgzip(_))
+    }
+
+    /// Encodes one block of [`PGZIP_BLOCK`](super::PGZIP_BLOCK) bytes, or a shorter
+    /// one if it is the last; appends it to `out`. `before` are the last
+    /// [`PGZIP_BEFORE`](super::PGZIP_BEFORE) bytes of the block before, or nothing
+    /// for the first. After a last block that is full, an empty one follows.
+    ///
+    /// Blocks can be encoded in parallel: put together, they are the stream. For
+    /// an encoder without blocks nothing is done, and `false` returned.
+    pub fn encode_block(self, before: &[u8], block: &[u8], last: bool, out: &mut Vec<u8>) -> bool {
+        let Make::Pgzip(variant) = self.entry().make else { return false };
+        encode_block(variant.encoder(), before, block, last, out);
+        true
+    }
+
+    fn entry(self) -> &'static Entry {
+        &ENTRIES[usize::from(self.0)]
+    }
+}
+
+impl fmt::Debug for EncoderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for EncoderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

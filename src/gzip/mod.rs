@@ -1,0 +1,53 @@
+//! Compressed layers, bit for bit: the gzip encoders that container tools use,
+//! re-run.
+//!
+//! A gzip stream is fixed by its content, its header, its trailer and the
+//! program that made it. Where that program is one of those here, the content
+//! and a few bytes bring the stream back; [`prove`] finds out which one it is by
+//! re-encoding everything, and [`Rebuild`] makes the stream again.
+//!
+//! An encoder here is frozen: what it emits for an input never changes. A
+//! mistake is mended by a new version under the same name, beside the old one.
+//! Memory is bounded, about 1 MiB for each encoder; all is streamed.
+//!
+//! Knows nothing of stores, images or files, and cannot inflate: the decoder of
+//! raw DEFLATE is handed in.
+
+mod bits;
+mod block;
+mod chunked;
+mod finder;
+mod go;
+mod go_blocks;
+mod go_fast;
+mod huffman;
+mod id;
+mod level1;
+mod level5;
+mod level6;
+mod member;
+mod open_block;
+mod pgzip;
+mod prove;
+mod replay;
+mod text;
+mod token;
+
+pub use id::EncoderId;
+pub use member::{NotAHeader, candidates, header_length};
+pub use pgzip::{PGZIP_BEFORE, PGZIP_BLOCK};
+pub use prove::{BadStream, Inflate, Inflated, NoReplay, prove};
+pub use replay::{Member, Rebuild, Replay, ReplayError, WrongLength};
+
+#[cfg(test)]
+mod tests;
+
+/// Encodes one stream as raw DEFLATE, without the header and trailer of gzip.
+pub trait Encoder: Send {
+    /// Takes in the next bytes; appends what is complete to `out`. How the input
+    /// is cut into writes doesn't matter.
+    fn write(&mut self, input: &[u8], out: &mut Vec<u8>);
+
+    /// Ends the stream; nothing may follow.
+    fn finish(&mut self, out: &mut Vec<u8>);
+}

@@ -1,0 +1,286 @@
+//! Which encoder made a stream: all that can have made it run beside the
+//! decoder, and each is dropped at the first byte that it would have written
+//! otherwise. Whatever is left at the end has reproduced every byte.
+//!
+//! One pass, no going back. Holds the compressed bytes that some encoder has not
+//! come to yet, and at the start about 1 MiB for each encoder that is tried;
+//! wrong ones rarely live longer than the first block.
+
+use std::io::{self, Read};
+
+use super::member::{TRAILER, candidates, header_length};
+use super::replay::{MOST_HEADERS, MOST_MEMBERS, Member, Replay};
+use super::{Encoder, EncoderId};
+
+/// How much is read, and how much inflated, at a time.
+const PIECE: usize = 64 << 10;
+
+/// An encoder that is further behind has not made the stream.
+const FARTHEST: usize = 4 << 20;
+
+/// A decoder of raw DEFLATE (RFC 1951).
+pub trait Inflate {
+    /// Starts anew: what follows is another stream.
+    fn reset(&mut self);
+
+    /// Decodes from the start of `input` into `output`, as far as either goes.
+    /// Never takes in bytes behind the end of the stream.
+    fn inflate(&mut self, input: &[u8], output: &mut [u8]) -> Result<Inflated, BadStream>;
+}
+
+/// What a call to [`Inflate::inflate`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inflated {
+    /// How many bytes were taken in.
+    pub consumed: usize,
+    /// How many bytes were put out.
+    pub produced: usize,
+    /// Whether the stream has ended.
+    pub ended: bool,
+}
+
+/// A stream that can't be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the deflate stream is damaged")]
+pub struct BadStream;
+
+/// Why a stream can't be made again.
+#[derive(Debug, thiserror::Error)]
+pub enum NoReplay {
+    /// It can't be read.
+    #[error(transparent)]
+    Read(#[from] io::Error),
+    /// It doesn't begin as gzip does, or something else follows a member.
+    #[error("not a gzip header at byte {0}")]
+    NotGzip(u64),
+    /// It can't be decoded.
+    #[error("a damaged gzip stream")]
+    Damaged,
+    /// It ends inside a member.
+    #[error("a gzip stream that ends too early")]
+    Truncated,
+    /// It has too many members, or too long headers, to be kept.
+    #[error("a gzip stream of too many members")]
+    TooManyMembers,
+    /// No known encoder makes it.
+    #[error("no known gzip encoder makes this stream{}", nearest_words(*.nearest))]
+    OtherEncoder {
+        /// The encoder that was right for longest, and the first byte of the
+        /// stream that it would have written otherwise.
+        nearest: Option<(EncoderId, u64)>,
+    },
+}
+
+fn nearest_words(nearest: Option<(EncoderId, u64)>) -> String {
+    nearest.map_or_else(String::new, |(id, at)| format!("; {id} differs from byte {at} on"))
+}
+
+/// Finds the encoder that makes the gzip stream `input`, and what must be kept
+/// besides the content. The content is handed to `content` piece by piece, only
+/// as far as some encoder is still right.
+pub fn prove(
+    input: impl Read,
+    inflater: &mut dyn Inflate,
+    content: &mut dyn FnMut(&[u8]),
+) -> Result<Replay, NoReplay> {
+    let mut window = Window { input, bytes: Vec::new(), start: 0, base: 0, ended: false };
+    let mut proof = Proof { alive: None, nearest: None, output: vec![0; PIECE] };
+    let (mut members, mut headers) = (Vec::new(), 0);
+    while members.is_empty() || !window.at_end()? {
+        let header = window.header()?;
+        headers += header.len();
+        if members.len() == MOST_MEMBERS as usize || headers > MOST_HEADERS {
+            return Err(NoReplay::TooManyMembers);
+        }
+        inflater.reset();
+        let length = proof.member(&header, &mut window, inflater, content)?;
+        let trailer = window.trailer()?;
+        members.push(Member { header, length, trailer });
+    }
+    let ids = proof.alive.unwrap_or_default();
+    let encoder = *ids.first().ok_or(NoReplay::OtherEncoder { nearest: None })?;
+    Ok(Replay { encoder, version: encoder.version(), members })
+}
+
+/// The part of the stream that is still needed.
+struct Window<R> {
+    input: R,
+    bytes: Vec<u8>,
+    /// Where what isn't decoded yet starts in `bytes`.
+    start: usize,
+    /// The place of the first of `bytes` in the stream.
+    base: u64,
+    /// Whether all of the stream was read.
+    ended: bool,
+}
+
+impl<R: Read> Window<R> {
+    /// Reads on, unless at the end.
+    fn read(&mut self) -> io::Result<()> {
+        let piece = PIECE as u64;
+        let count = self.input.by_ref().take(piece).read_to_end(&mut self.bytes)?;
+        self.ended = count < PIECE;
+        Ok(())
+    }
+
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    /// Where decoding has come to.
+    fn place(&self) -> u64 {
+        self.base + self.start as u64
+    }
+
+    /// Drops what stands before the place `to`, which is not behind the decoder.
+    fn drop_to(&mut self, to: u64) {
+        let count = usize::try_from(to.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        let count = count.min(self.start);
+        self.bytes.drain(..count);
+        self.start -= count;
+        self.base += count as u64;
+    }
+
+    fn at_end(&mut self) -> io::Result<bool> {
+        if self.rest().is_empty() && !self.ended {
+            self.read()?;
+        }
+        Ok(self.rest().is_empty())
+    }
+
+    fn header(&mut self) -> Result<Vec<u8>, NoReplay> {
+        loop {
+            let length = header_length(self.rest());
+            match length.map_err(|_| NoReplay::NotGzip(self.place()))? {
+                Some(length) => {
+                    let header = self.rest()[..length].to_vec();
+                    self.start += length;
+                    return Ok(header);
+                }
+                None if self.ended => return Err(NoReplay::Truncated),
+                None => self.read()?,
+            }
+        }
+    }
+
+    fn trailer(&mut self) -> Result<[u8; TRAILER], NoReplay> {
+        if self.rest().len() < TRAILER && !self.ended {
+            self.read()?;
+        }
+        let trailer = *self.rest().first_chunk().ok_or(NoReplay::Truncated)?;
+        self.start += TRAILER;
+        Ok(trailer)
+    }
+}
+
+/// An encoder that was right so far.
+struct Candidate {
+    id: EncoderId,
+    encoder: Box<dyn Encoder>,
+    /// What it wrote and could not be compared yet.
+    ahead: Vec<u8>,
+    /// Where in the stream that begins.
+    at: u64,
+}
+
+impl Candidate {
+    /// Compares what was written with the stream; fails with the place of the
+    /// first difference.
+    fn compare<R>(&mut self, window: &Window<R>) -> Result<(), u64> {
+        let from = usize::try_from(self.at - window.base).unwrap_or(usize::MAX);
+        let there = window.bytes.get(from..).unwrap_or_default();
+        let count = there.len().min(self.ahead.len());
+        if there[..count] != self.ahead[..count] {
+            let same = there.iter().zip(&self.ahead).take_while(|(one, other)| one == other);
+            return Err(self.at + same.count() as u64);
+        }
+        self.ahead.drain(..count);
+        self.at += count as u64;
+        if window.ended && !self.ahead.is_empty() {
+            return Err(self.at);
+        }
+        Ok(())
+    }
+}
+
+/// The search over all members.
+struct Proof {
+    /// What is right so far; `None` before the first member.
+    alive: Option<Vec<EncoderId>>,
+    /// What was right for longest of those that were not.
+    nearest: Option<(EncoderId, u64)>,
+    output: Vec<u8>,
+}
+
+impl Proof {
+    /// Goes through the body of a member; returns the length of its content.
+    fn member<R: Read>(
+        &mut self,
+        header: &[u8],
+        window: &mut Window<R>,
+        inflater: &mut dyn Inflate,
+        content: &mut dyn FnMut(&[u8]),
+    ) -> Result<u64, NoReplay> {
+        let at = window.place();
+        let ids = self.alive.take().unwrap_or_else(|| candidates(header));
+        let start = |id: EncoderId| Candidate { id, encoder: id.encoder(), ahead: Vec::new(), at };
+        let mut running: Vec<Candidate> = ids.into_iter().map(start).collect();
+        let mut length = 0;
+        loop {
+            if window.rest().len() < PIECE && !window.ended {
+                window.read()?;
+            }
+            let step = inflater.inflate(window.rest(), &mut self.output);
+            let step = step.map_err(|_| NoReplay::Damaged)?;
+            if step.consumed == 0 && step.produced == 0 && !step.ended {
+                return Err(if window.ended { NoReplay::Truncated } else { NoReplay::Damaged });
+            }
+            window.start += step.consumed;
+            length += step.produced as u64;
+            let piece = &self.output[..step.produced];
+            content(piece);
+
+            let end = step.ended.then(|| window.place());
+            let far = window.start.saturating_sub(FARTHEST) as u64 + window.base;
+            let nearest = &mut self.nearest;
+            running.retain_mut(|candidate| {
+                let different = check(candidate, piece, window, end, far).err();
+                if let Some(at) = different
+                    && nearest.is_none_or(|(_, other)| at > other)
+                {
+                    *nearest = Some((candidate.id, at));
+                }
+                different.is_none()
+            });
+            let oldest = running.iter().map(|candidate| candidate.at).min();
+            let Some(oldest) = oldest else {
+                return Err(NoReplay::OtherEncoder { nearest: self.nearest });
+            };
+            window.drop_to(oldest);
+            if step.ended {
+                self.alive = Some(running.into_iter().map(|candidate| candidate.id).collect());
+                return Ok(length);
+            }
+        }
+    }
+}
+
+/// Lets an encoder go on; fails with the place of the first difference. `end` is
+/// where the body of the member ends, if it does.
+fn check<R>(
+    candidate: &mut Candidate,
+    piece: &[u8],
+    window: &Window<R>,
+    end: Option<u64>,
+    far: u64,
+) -> Result<(), u64> {
+    candidate.encoder.write(piece, &mut candidate.ahead);
+    if let Some(end) = end {
+        candidate.encoder.finish(&mut candidate.ahead);
+        let length = candidate.at + candidate.ahead.len() as u64;
+        candidate.compare(window)?;
+        return if length == end { Ok(()) } else { Err(length.min(end)) };
+    }
+    candidate.compare(window)?;
+    if candidate.at < far { Err(candidate.at) } else { Ok(()) }
+}

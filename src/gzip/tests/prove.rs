@@ -1,0 +1,209 @@
+//! Tests of finding the encoder, and of making streams again.
+
+use flate2::{Decompress, FlushDecompress, Status};
+
+use super::super::{
+    BadStream, EncoderId, Inflate, Inflated, Member, NoReplay, Rebuild, Replay, ReplayError, prove,
+};
+use super::{gzip, id, inputs};
+
+/// The decoder of flate2.
+pub(crate) struct Flate2(Decompress);
+
+impl Flate2 {
+    pub(crate) fn new() -> Self {
+        Self(Decompress::new(false))
+    }
+}
+
+impl Inflate for Flate2 {
+    fn reset(&mut self) {
+        self.0.reset(false);
+    }
+
+    fn inflate(&mut self, input: &[u8], output: &mut [u8]) -> Result<Inflated, BadStream> {
+        let (taken, put) = (self.0.total_in(), self.0.total_out());
+        let status = self.0.decompress(input, output, FlushDecompress::None);
+        let ended = status.map_err(|_| BadStream)? == Status::StreamEnd;
+        Ok(Inflated {
+            consumed: (self.0.total_in() - taken).try_into().unwrap(),
+            produced: (self.0.total_out() - put).try_into().unwrap(),
+            ended,
+        })
+    }
+}
+
+/// Proves `stream`, and checks that it comes back through bytes.
+pub(crate) fn check(stream: &[u8]) -> Result<Replay, NoReplay> {
+    let mut content = Vec::new();
+    let replay =
+        prove(stream, &mut Flate2::new(), &mut |piece: &[u8]| content.extend_from_slice(piece))?;
+    assert_eq!(replay.content_length(), content.len() as u64);
+    assert_eq!(Replay::from_bytes(&replay.to_bytes()), Ok(replay.clone()));
+    let (mut rebuild, mut out) = (Rebuild::new(replay.clone()), Vec::new());
+    for piece in content.chunks(100_000) {
+        rebuild.write(piece, &mut out).unwrap();
+    }
+    rebuild.finish(&mut out).unwrap();
+    assert!(out == stream, "made again with other bytes");
+    Ok(replay)
+}
+
+#[test]
+fn each_encoder_is_found() {
+    let input = [inputs::mixed(1_500_000), inputs::named("W(200000)")].concat();
+    for id in EncoderId::all() {
+        // The versions b and c rarely differ, and not here.
+        let found = check(&gzip(id, &input)).unwrap().encoder.name();
+        assert_eq!(found, id.name().replace("-c", "-b"));
+    }
+}
+
+#[test]
+fn small_streams_come_back() {
+    for input in ["Z(0)", "Z(1)", "A(40)", "T(300)", "R(5000)", "Z(65536)", "Z(3000000)"] {
+        for id in EncoderId::all() {
+            check(&gzip(id, &inputs::named(input))).unwrap();
+        }
+    }
+}
+
+#[test]
+fn members_and_fields_are_kept() {
+    let nine = id("go-flate-9");
+    let mut first = gzip(nine, &inputs::named("T(100000)"));
+    first[3] = 8 | 4;
+    first.splice(10..10, *b"\x02\0SGname\0");
+    let second = gzip(nine, &[]);
+    let third = gzip(nine, &inputs::named("M(400000)"));
+    let stream = [first, second, third].concat();
+    let replay = check(&stream).unwrap();
+    assert_eq!(replay.encoder, nine);
+    let lengths: Vec<_> = replay.members.iter().map(|member| member.length).collect();
+    assert_eq!(lengths, [100_000, 0, 400_000]);
+    assert_eq!(replay.members[0].header.len(), 19);
+
+    let other = [stream, gzip(id("go-flate-6"), &inputs::named("T(100000)"))].concat();
+    assert!(matches!(check(&other), Err(NoReplay::OtherEncoder { .. })));
+}
+
+#[test]
+fn streams_of_others_are_refused() {
+    use std::io::Write;
+    let input = inputs::named("M(1048581)");
+    for level in [1, 6, 9] {
+        let mut encoder =
+            flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
+        encoder.write_all(&input).unwrap();
+        let stream = encoder.finish().unwrap();
+        assert!(matches!(check(&stream), Err(NoReplay::OtherEncoder { .. })), "level {level}");
+    }
+}
+
+#[test]
+fn the_first_difference_is_told() {
+    // Other bits in the last block: the same content, another stored length's padding.
+    let mut stream = gzip(id("go-flate-6"), &inputs::named("R(300000)"));
+    let at = stream.len() - 8 - 5;
+    assert_eq!(stream[at..at + 5], [1, 0, 0, 0xff, 0xff]);
+    stream[at] |= 0x80;
+    match check(&stream) {
+        Err(NoReplay::OtherEncoder { nearest: Some((nearest, place)) }) => {
+            assert_eq!((nearest, place), (id("go-flate-6"), at as u64));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_no_stream_is_refused() {
+    let stream = gzip(id("pgzip-a"), &inputs::named("T(70000)"));
+    assert!(matches!(check(b""), Err(NoReplay::Truncated)));
+    assert!(matches!(check(b"PK\x03\x04"), Err(NoReplay::NotGzip(0))));
+    for cut in [1, 5, 12, 9000, stream.len() - 9, stream.len() - 1] {
+        let error = check(&stream[..cut]).unwrap_err();
+        let likely = matches!(error, NoReplay::Truncated | NoReplay::OtherEncoder { .. });
+        assert!(likely, "cut at {cut}: {error}");
+    }
+    let longer = [&stream[..], b"\0"].concat();
+    let end = stream.len() as u64;
+    assert!(matches!(check(&longer), Err(NoReplay::NotGzip(at)) if at == end));
+    let mut damaged = stream;
+    damaged[10] = 0xff;
+    assert!(matches!(check(&damaged), Err(NoReplay::Damaged)));
+}
+
+#[test]
+fn endless_flushes_do_not_fill_memory() {
+    let header = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+    let flushes = [0, 0, 0, 0xff, 0xff].repeat(2_000_000);
+    let stream = [&header[..], &flushes, &[3, 0], &[0; 8]].concat();
+    assert!(matches!(check(&stream), Err(NoReplay::OtherEncoder { .. })));
+}
+
+#[test]
+fn only_as_much_content_as_there_was() {
+    let replay = check(&gzip(id("go-flate-6"), b"content")).unwrap();
+    let mut out = Vec::new();
+    let mut rebuild = Rebuild::new(replay.clone());
+    assert!(rebuild.write(b"content and more", &mut out).is_err());
+    let mut rebuild = Rebuild::new(replay);
+    rebuild.write(b"cont", &mut out).unwrap();
+    assert!(rebuild.finish(&mut out).is_err());
+}
+
+#[test]
+fn damaged_replays_are_refused() {
+    let member = Member { header: vec![1; 10], length: 5, trailer: [7; 8] };
+    let encoder = id("pgzip-b");
+    let replay = Replay { encoder, version: 1, members: vec![member.clone(), member] };
+    let bytes = replay.to_bytes();
+    for cut in 0..bytes.len() {
+        assert!(Replay::from_bytes(&bytes[..cut]).is_err(), "cut at {cut}");
+    }
+    assert!(Replay::from_bytes(&[&bytes[..], &[0]].concat()).is_err());
+    for at in 1..9 {
+        let mut other = bytes.clone();
+        other[at] ^= 2;
+        let error = Replay::from_bytes(&other).unwrap_err();
+        assert!(matches!(error, ReplayError::Unknown { .. }), "{error}");
+    }
+}
+
+#[test]
+fn names_stay() {
+    let names: Vec<_> = EncoderId::all().map(EncoderId::name).collect();
+    for name in [
+        "go-flate-1",
+        "go-flate-2",
+        "go-flate-3",
+        "go-flate-4",
+        "go-flate-5",
+        "go-flate-6",
+        "go-flate-7",
+        "go-flate-8",
+        "go-flate-9",
+        "go127-flate-1",
+        "go127-flate-6",
+        "pgzip-a",
+        "pgzip-b",
+        "pgzip-c",
+        "pgzip-o",
+        "pgzip-a6",
+        "pgzip-b6",
+        "pgzip-o6",
+        "pgzip-a1",
+        "pgzip-b1",
+        "klauspost-a1",
+        "klauspost-a5",
+        "klauspost-a6",
+        "klauspost-b5",
+        "klauspost-c5",
+        "klauspost-o5",
+    ] {
+        assert!(names.contains(&name), "{name}");
+        assert_eq!(id(name).name(), name);
+    }
+    assert_eq!(names.len(), 26);
+    assert_eq!(EncoderId::named("gzip"), None);
+}
