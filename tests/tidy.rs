@@ -12,7 +12,7 @@ use std::fs;
 use std::path::Path;
 
 /// Top-level modules and their level. A module may use those of lower levels.
-const LEVELS: [(&str, u8); 16] = [
+const LEVELS: [(&str, u8); 17] = [
     ("digest", 0),
     ("size", 0),
     ("varint", 0),
@@ -20,6 +20,7 @@ const LEVELS: [(&str, u8); 16] = [
     ("progress", 1),
     ("codec", 1),
     ("time", 1),
+    ("gzip", 2),
     ("layer", 2),
     ("chunk", 2),
     ("pack", 3),
@@ -97,7 +98,7 @@ impl Source {
 
     /// Numbered lines that are neither comments nor tests.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        let tests = self.path.ends_with("/tests.rs");
+        let tests = self.path.ends_with("/tests.rs") || self.path.contains("/tests/");
         let lines = self.text.lines().take_while(|line| *line != "#[cfg(test)]");
         let lines = lines.take(if tests { 0 } else { usize::MAX }).zip(1..);
         lines
