@@ -306,6 +306,8 @@ impl Store {
         let blobs = blobs_in(&pack)?;
         let size = pack.size();
         let directory = (pack.directory_id(), pack.directory().ids.as_slice());
+        // Others may stand on it.
+        self.sound.borrow_mut().retain(|_, sound| *sound);
         self.catalog.atomically(|| {
             self.catalog.add_pack((id, pack.kind().code(), size), directory, &blobs)?;
             Ok(())
