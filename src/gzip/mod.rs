@@ -48,6 +48,10 @@ pub trait Encoder: Send {
     /// is cut into writes doesn't matter.
     fn write(&mut self, input: &[u8], out: &mut Vec<u8>);
 
+    /// Makes all that was taken in readable, as some programs ask for before they
+    /// end a stream. Only [`finish`](Self::finish) may follow.
+    fn flush(&mut self, out: &mut Vec<u8>);
+
     /// Ends the stream; nothing may follow.
     fn finish(&mut self, out: &mut Vec<u8>);
 }
