@@ -104,7 +104,7 @@ pub fn prove(
     }
     let ids = proof.alive.unwrap_or_default();
     let encoder = *ids.first().ok_or(NoReplay::OtherEncoder { nearest: None })?;
-    Ok(Replay { encoder, version: encoder.version(), members })
+    Ok(Replay { encoder, members })
 }
 
 /// The part of the stream that is still needed.

@@ -30,10 +30,8 @@ pub struct Member {
 /// All that is needed, besides its content, to make a stream again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay {
-    /// What encoded all its members.
+    /// What encoded all its members; that it does was seen with this version of it.
     pub encoder: EncoderId,
-    /// The version of the encoder that was compared with the stream.
-    pub version: u32,
     /// Its members, mostly one.
     pub members: Vec<Member>,
 }
@@ -65,7 +63,7 @@ impl Replay {
         let (mut out, name) = (Vec::new(), self.encoder.name().as_bytes());
         varint::put(&mut out, varint::len64(name));
         out.extend_from_slice(name);
-        varint::put(&mut out, self.version.into());
+        varint::put(&mut out, self.encoder.version().into());
         varint::put(&mut out, self.members.len() as u64);
         for member in &self.members {
             let flushed = u64::from(member.flushed);
@@ -85,8 +83,7 @@ impl Replay {
         let version = cursor.count("an encoder's version", u32::MAX)?;
         let name = std::str::from_utf8(name)
             .map_err(|_| Malformed::Other("an encoder's name is no text"))?;
-        let encoder = EncoderId::named(name)
-            .filter(|id| id.version() == version)
+        let encoder = EncoderId::of_version(name, version)
             .ok_or_else(|| ReplayError::Unknown { name: name.to_owned(), version })?;
 
         let (count, mut headers) = (cursor.count("members", MOST_MEMBERS)?, 0);
@@ -105,7 +102,7 @@ impl Replay {
         if !cursor.is_empty() {
             return Err(Malformed::Other("there are bytes after the last member").into());
         }
-        Ok(Self { encoder, version, members })
+        Ok(Self { encoder, members })
     }
 }
 

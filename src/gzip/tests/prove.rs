@@ -173,7 +173,7 @@ fn only_as_much_content_as_there_was() {
 fn damaged_replays_are_refused() {
     let member = Member { header: vec![1; 10], length: 5, flushed: true, trailer: [7; 8] };
     let encoder = id("pgzip-b");
-    let replay = Replay { encoder, version: 1, members: vec![member.clone(), member] };
+    let replay = Replay { encoder, members: vec![member.clone(), member] };
     let bytes = replay.to_bytes();
     for cut in 0..bytes.len() {
         assert!(Replay::from_bytes(&bytes[..cut]).is_err(), "cut at {cut}");
