@@ -159,6 +159,15 @@ impl EncoderId {
         self.name().starts_with("go")
     }
 
+    /// Whether it is of a version that was withdrawn, and hardly ever differs from
+    /// the next one.
+    pub(super) fn is_rare(self) -> bool {
+        match self.entry().make {
+            Make::Go(_) => false,
+            Make::Chunked(variant) | Make::Pgzip(variant) => variant == Variant::c(variant.level),
+        }
+    }
+
     /// Whether this is pgzip, whose blocks can be encoded each for itself.
     pub fn has_blocks(self) -> bool {
         matches!(self.entry().make, Make::Pgzip(_))

@@ -23,6 +23,10 @@ const FARTHEST: usize = 4 << 20;
 const FLUSHED_ENDS: [&[u8]; 2] =
     [&[0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff], &[0, 0, 0xff, 0xff, 3, 0]];
 
+/// After this much content, an encoder that is rare is given up for another one
+/// that is right as well: two of them take twice the time.
+const PATIENCE: u64 = 4 << 20;
+
 /// A decoder of raw DEFLATE (RFC 1951).
 pub trait Inflate {
     /// Starts anew: what follows is another stream.
@@ -273,6 +277,9 @@ impl Proof {
                 }
                 different.is_none()
             });
+            if length > PATIENCE && running.iter().any(|candidate| !candidate.id.is_rare()) {
+                running.retain(|candidate| !candidate.id.is_rare());
+            }
             let oldest = running.iter().map(|candidate| candidate.at).min();
             let Some(oldest) = oldest else {
                 return Err(NoReplay::OtherEncoder { nearest: self.nearest });
