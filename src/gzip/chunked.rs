@@ -88,7 +88,7 @@ impl Chunked {
     }
 
     /// Makes all that was taken in readable.
-    pub(super) fn flush(&mut self) {
+    pub(super) fn sync(&mut self) {
         self.end_chunk(true);
         self.writer.flush();
     }
@@ -145,6 +145,11 @@ impl Chunked {
 impl Encoder for Chunked {
     fn write(&mut self, input: &[u8], out: &mut Vec<u8>) {
         self.push(input);
+        self.bits().drain(out);
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) {
+        self.sync();
         self.bits().drain(out);
     }
 

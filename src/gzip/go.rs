@@ -127,6 +127,17 @@ impl Go {
         }
     }
 
+    /// Writes all that was taken in.
+    fn work_off(&mut self) {
+        self.work(true);
+        if std::mem::take(&mut self.pending) {
+            self.tokens.push(Token::literal(self.window[self.at - 1]));
+        }
+        if !self.tokens.is_empty() {
+            self.end_block();
+        }
+    }
+
     /// Moves the window, and all positions where they get too large.
     fn shift(&mut self) {
         self.window.copy_within(MOVE.., 0);
@@ -274,14 +285,14 @@ impl Encoder for Go {
         self.bits.drain(out);
     }
 
+    fn flush(&mut self, out: &mut Vec<u8>) {
+        self.work_off();
+        self.bits.stored(&[], false);
+        self.bits.drain(out);
+    }
+
     fn finish(&mut self, out: &mut Vec<u8>) {
-        self.work(true);
-        if self.pending {
-            self.tokens.push(Token::literal(self.window[self.at - 1]));
-        }
-        if !self.tokens.is_empty() {
-            self.end_block();
-        }
+        self.work_off();
         self.bits.stored(&[], true);
         self.bits.drain(out);
     }

@@ -158,6 +158,12 @@ impl Encoder for GoFast {
         self.bits.drain(out);
     }
 
+    fn flush(&mut self, out: &mut Vec<u8>) {
+        self.end_block();
+        self.bits.stored(&[], false);
+        self.bits.drain(out);
+    }
+
     fn finish(&mut self, out: &mut Vec<u8>) {
         self.end_block();
         self.bits.stored(&[], true);

@@ -116,9 +116,14 @@ impl EncoderId {
         (0_u8..).take(ENTRIES.len()).map(Self)
     }
 
-    /// The encoder of that name.
+    /// The encoder of that name, in its newest version.
     pub fn named(name: &str) -> Option<Self> {
-        Self::all().find(|id| id.name() == name)
+        Self::all().filter(|id| id.name() == name).max_by_key(|id| id.version())
+    }
+
+    /// The encoder of that name and version.
+    pub fn of_version(name: &str, version: u32) -> Option<Self> {
+        Self::all().find(|id| id.name() == name && id.version() == version)
     }
 
     /// Its name, which stays.
@@ -126,7 +131,7 @@ impl EncoderId {
         self.entry().name
     }
 
-    /// The version of it that is built in.
+    /// Its version.
     pub fn version(self) -> u32 {
         self.entry().version
     }
@@ -152,6 +157,15 @@ impl EncoderId {
     /// Whether it is of Go's own library.
     pub(super) fn is_go(self) -> bool {
         self.name().starts_with("go")
+    }
+
+    /// Whether it is of a version that was withdrawn, and hardly ever differs from
+    /// the next one.
+    pub(super) fn is_rare(self) -> bool {
+        match self.entry().make {
+            Make::Go(_) => false,
+            Make::Chunked(variant) | Make::Pgzip(variant) => variant == Variant::c(variant.level),
+        }
     }
 
     /// Whether this is pgzip, whose blocks can be encoded each for itself.

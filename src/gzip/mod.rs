@@ -6,12 +6,21 @@
 //! and a few bytes bring the stream back; [`prove`] finds out which one it is by
 //! re-encoding everything, and [`Rebuild`] makes the stream again.
 //!
+//! | encoders | programs |
+//! |---|---|
+//! | `go-flate-6` | Docker, containerd, BuildKit, built with Go up to 1.26 |
+//! | `go-flate-1` | crane, ko, kaniko, likewise |
+//! | `go127-flate-6`, `go127-flate-1` | the same ones, built with Go 1.27 |
+//! | `pgzip-a`, `pgzip-b` | skopeo, Podman, Buildah: older and newer versions |
+//! | all others | other levels, and versions that few programs use |
+//!
 //! An encoder here is frozen: what it emits for an input never changes. A
 //! mistake is mended by a new version under the same name, beside the old one.
 //! Memory is bounded, about 1 MiB for each encoder; all is streamed.
 //!
-//! Knows nothing of stores, images or files, and cannot inflate: the decoder of
-//! raw DEFLATE is handed in.
+//! Assumes that whoever rebuilds a stream compares its digest: the content that
+//! is handed in is taken as it comes. Knows nothing of stores, images or files,
+//! and cannot inflate: the decoder of raw DEFLATE is handed in.
 
 mod bits;
 mod block;
@@ -47,6 +56,10 @@ pub trait Encoder: Send {
     /// Takes in the next bytes; appends what is complete to `out`. How the input
     /// is cut into writes doesn't matter.
     fn write(&mut self, input: &[u8], out: &mut Vec<u8>);
+
+    /// Makes all that was taken in readable, as some programs ask for before they
+    /// end a stream. Only [`finish`](Self::finish) may follow.
+    fn flush(&mut self, out: &mut Vec<u8>);
 
     /// Ends the stream; nothing may follow.
     fn finish(&mut self, out: &mut Vec<u8>);

@@ -32,7 +32,7 @@ impl Encoder for Pgzip {
             self.filled += now.len();
             input = rest;
             if self.filled == PGZIP_BLOCK {
-                self.encoder.flush();
+                self.encoder.sync();
                 let before = self.encoder.last_bytes(PGZIP_BEFORE).to_vec();
                 self.encoder.restart(&before);
                 self.filled = 0;
@@ -41,8 +41,11 @@ impl Encoder for Pgzip {
         self.encoder.bits().drain(out);
     }
 
+    /// Does nothing: what a flush does to the blocks isn't known.
+    fn flush(&mut self, _: &mut Vec<u8>) {}
+
     fn finish(&mut self, out: &mut Vec<u8>) {
-        self.encoder.flush();
+        self.encoder.sync();
         self.encoder.end();
         self.encoder.bits().drain(out);
     }
@@ -58,7 +61,7 @@ pub(super) fn encode_block(
 ) {
     encoder.restart(before);
     encoder.push(block);
-    encoder.flush();
+    encoder.sync();
     if last {
         encoder.end();
     }

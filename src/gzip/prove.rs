@@ -18,6 +18,15 @@ const PIECE: usize = 64 << 10;
 /// An encoder that is further behind has not made the stream.
 const FARTHEST: usize = 4 << 20;
 
+/// How bodies end that were flushed before: the rest of an empty stored block,
+/// and an empty last block, stored or fixed.
+const FLUSHED_ENDS: [&[u8]; 2] =
+    [&[0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff], &[0, 0, 0xff, 0xff, 3, 0]];
+
+/// After this much content, an encoder that is rare is given up for another one
+/// that is right as well: two of them take twice the time.
+const PATIENCE: u64 = 4 << 20;
+
 /// A decoder of raw DEFLATE (RFC 1951).
 pub trait Inflate {
     /// Starts anew: what follows is another stream.
@@ -93,13 +102,13 @@ pub fn prove(
             return Err(NoReplay::TooManyMembers);
         }
         inflater.reset();
-        let length = proof.member(&header, &mut window, inflater, content)?;
+        let (length, flushed) = proof.member(&header, &mut window, inflater, content)?;
         let trailer = window.trailer()?;
-        members.push(Member { header, length, trailer });
+        members.push(Member { header, length, flushed, trailer });
     }
     let ids = proof.alive.unwrap_or_default();
     let encoder = *ids.first().ok_or(NoReplay::OtherEncoder { nearest: None })?;
-    Ok(Replay { encoder, version: encoder.version(), members })
+    Ok(Replay { encoder, members })
 }
 
 /// The part of the stream that is still needed.
@@ -130,6 +139,13 @@ impl<R: Read> Window<R> {
     /// Where decoding has come to.
     fn place(&self) -> u64 {
         self.base + self.start as u64
+    }
+
+    /// The end of a body, which decoding has come to.
+    fn end(&self) -> End {
+        let body = &self.bytes[..self.start];
+        let flushed = FLUSHED_ENDS.iter().any(|end| body.ends_with(end));
+        End { place: self.place(), flushed }
     }
 
     /// Drops what stands before the place `to`, which is not behind the decoder.
@@ -173,6 +189,14 @@ impl<R: Read> Window<R> {
     }
 }
 
+/// The end of a member's body.
+#[derive(Clone, Copy)]
+struct End {
+    place: u64,
+    /// Whether it looks like that of a stream that was flushed before.
+    flushed: bool,
+}
+
 /// An encoder that was right so far.
 struct Candidate {
     id: EncoderId,
@@ -213,14 +237,15 @@ struct Proof {
 }
 
 impl Proof {
-    /// Goes through the body of a member; returns the length of its content.
+    /// Goes through the body of a member; returns the length of its content,
+    /// and whether it was flushed before the end.
     fn member<R: Read>(
         &mut self,
         header: &[u8],
         window: &mut Window<R>,
         inflater: &mut dyn Inflate,
         content: &mut dyn FnMut(&[u8]),
-    ) -> Result<u64, NoReplay> {
+    ) -> Result<(u64, bool), NoReplay> {
         let at = window.place();
         let ids = self.alive.take().unwrap_or_else(|| candidates(header));
         let start = |id: EncoderId| Candidate { id, encoder: id.encoder(), ahead: Vec::new(), at };
@@ -240,7 +265,7 @@ impl Proof {
             let piece = &self.output[..step.produced];
             content(piece);
 
-            let end = step.ended.then(|| window.place());
+            let end = step.ended.then(|| window.end());
             let far = window.start.saturating_sub(FARTHEST) as u64 + window.base;
             let nearest = &mut self.nearest;
             running.retain_mut(|candidate| {
@@ -252,6 +277,9 @@ impl Proof {
                 }
                 different.is_none()
             });
+            if length > PATIENCE && running.iter().any(|candidate| !candidate.id.is_rare()) {
+                running.retain(|candidate| !candidate.id.is_rare());
+            }
             let oldest = running.iter().map(|candidate| candidate.at).min();
             let Some(oldest) = oldest else {
                 return Err(NoReplay::OtherEncoder { nearest: self.nearest });
@@ -259,27 +287,30 @@ impl Proof {
             window.drop_to(oldest);
             if step.ended {
                 self.alive = Some(running.into_iter().map(|candidate| candidate.id).collect());
-                return Ok(length);
+                return Ok((length, end.is_some_and(|end| end.flushed)));
             }
         }
     }
 }
 
 /// Lets an encoder go on; fails with the place of the first difference. `end` is
-/// where the body of the member ends, if it does.
+/// the end of the member's body, if it has come.
 fn check<R>(
     candidate: &mut Candidate,
     piece: &[u8],
     window: &Window<R>,
-    end: Option<u64>,
+    end: Option<End>,
     far: u64,
 ) -> Result<(), u64> {
     candidate.encoder.write(piece, &mut candidate.ahead);
-    if let Some(end) = end {
+    if let Some(End { place, flushed }) = end {
+        if flushed {
+            candidate.encoder.flush(&mut candidate.ahead);
+        }
         candidate.encoder.finish(&mut candidate.ahead);
         let length = candidate.at + candidate.ahead.len() as u64;
         candidate.compare(window)?;
-        return if length == end { Ok(()) } else { Err(length.min(end)) };
+        return if length == place { Ok(()) } else { Err(length.min(place)) };
     }
     candidate.compare(window)?;
     if candidate.at < far { Err(candidate.at) } else { Ok(()) }

@@ -21,6 +21,8 @@ pub struct Member {
     pub header: Vec<u8>,
     /// The length of its content.
     pub length: u64,
+    /// Whether it was flushed before its end.
+    pub flushed: bool,
     /// Its trailer as it is.
     pub trailer: [u8; TRAILER],
 }
@@ -28,10 +30,8 @@ pub struct Member {
 /// All that is needed, besides its content, to make a stream again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay {
-    /// What encoded all its members.
+    /// What encoded all its members; that it does was seen with this version of it.
     pub encoder: EncoderId,
-    /// The version of the encoder that was compared with the stream.
-    pub version: u32,
     /// Its members, mostly one.
     pub members: Vec<Member>,
 }
@@ -63,10 +63,11 @@ impl Replay {
         let (mut out, name) = (Vec::new(), self.encoder.name().as_bytes());
         varint::put(&mut out, varint::len64(name));
         out.extend_from_slice(name);
-        varint::put(&mut out, self.version.into());
+        varint::put(&mut out, self.encoder.version().into());
         varint::put(&mut out, self.members.len() as u64);
         for member in &self.members {
-            varint::put(&mut out, varint::len64(&member.header));
+            let flushed = u64::from(member.flushed);
+            varint::put(&mut out, varint::len64(&member.header) << 1 | flushed);
             out.extend_from_slice(&member.header);
             varint::put(&mut out, member.length);
             out.extend_from_slice(&member.trailer);
@@ -82,25 +83,26 @@ impl Replay {
         let version = cursor.count("an encoder's version", u32::MAX)?;
         let name = std::str::from_utf8(name)
             .map_err(|_| Malformed::Other("an encoder's name is no text"))?;
-        let encoder = EncoderId::named(name)
-            .filter(|id| id.version() == version)
+        let encoder = EncoderId::of_version(name, version)
             .ok_or_else(|| ReplayError::Unknown { name: name.to_owned(), version })?;
 
         let (count, mut headers) = (cursor.count("members", MOST_MEMBERS)?, 0);
         let mut members = Vec::new();
         for _ in 0..count {
-            let length = varint::in_memory(cursor.count("a header", u32::MAX)?);
+            let start = cursor.count("a header", u32::MAX)?;
+            let (length, flushed) = (varint::in_memory(start >> 1), start & 1 == 1);
             headers += length;
             if headers > MOST_HEADERS {
                 return Err(Malformed::Other("the headers are too long").into());
             }
             let header = cursor.take(length)?.to_vec();
-            members.push(Member { header, length: cursor.varint()?, trailer: cursor.array()? });
+            let (length, trailer) = (cursor.varint()?, cursor.array()?);
+            members.push(Member { header, length, flushed, trailer });
         }
         if !cursor.is_empty() {
             return Err(Malformed::Other("there are bytes after the last member").into());
         }
-        Ok(Self { encoder, version, members })
+        Ok(Self { encoder, members })
     }
 }
 
@@ -121,6 +123,7 @@ struct Open {
     encoder: Box<dyn Encoder>,
     /// How much of its content is missing.
     left: u64,
+    flushed: bool,
     trailer: [u8; TRAILER],
 }
 
@@ -157,14 +160,18 @@ impl Rebuild {
             match &mut self.open {
                 Some(open) if open.left > 0 => break,
                 Some(open) => {
+                    if open.flushed {
+                        open.encoder.flush(out);
+                    }
                     open.encoder.finish(out);
                     out.extend_from_slice(&open.trailer);
                     self.open = None;
                 }
                 None => {
-                    let Member { header, length: left, trailer } = self.members.next()?;
+                    let Member { header, length: left, flushed, trailer } = self.members.next()?;
                     out.extend_from_slice(&header);
-                    self.open = Some(Open { encoder: self.encoder.encoder(), left, trailer });
+                    let encoder = self.encoder.encoder();
+                    self.open = Some(Open { encoder, left, flushed, trailer });
                 }
             }
         }

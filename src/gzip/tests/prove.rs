@@ -88,6 +88,23 @@ fn members_and_fields_are_kept() {
 }
 
 #[test]
+fn flushes_before_the_end_are_kept() {
+    for name in ["go-flate-6", "go-flate-1", "go127-flate-6", "klauspost-a1"] {
+        for input in ["Z(0)", "Z(1)", "T(300)", "M(400000)", "Z(65535)"] {
+            let input = inputs::named(input);
+            let (mut encoder, mut stream) = (id(name).encoder(), gzip(id(name), &input));
+            let trailer = stream.split_off(stream.len() - 8);
+            stream.truncate(10);
+            encoder.write(&input, &mut stream);
+            encoder.flush(&mut stream);
+            encoder.finish(&mut stream);
+            stream.extend(trailer);
+            assert!(check(&stream).unwrap().members[0].flushed, "{name}");
+        }
+    }
+}
+
+#[test]
 fn streams_of_others_are_refused() {
     use std::io::Write;
     let input = inputs::named("M(1048581)");
@@ -154,9 +171,9 @@ fn only_as_much_content_as_there_was() {
 
 #[test]
 fn damaged_replays_are_refused() {
-    let member = Member { header: vec![1; 10], length: 5, trailer: [7; 8] };
+    let member = Member { header: vec![1; 10], length: 5, flushed: true, trailer: [7; 8] };
     let encoder = id("pgzip-b");
-    let replay = Replay { encoder, version: 1, members: vec![member.clone(), member] };
+    let replay = Replay { encoder, members: vec![member.clone(), member] };
     let bytes = replay.to_bytes();
     for cut in 0..bytes.len() {
         assert!(Replay::from_bytes(&bytes[..cut]).is_err(), "cut at {cut}");
