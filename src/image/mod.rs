@@ -8,6 +8,7 @@
 mod archive;
 mod compression;
 mod config;
+mod contents;
 mod docker_archive;
 mod emit;
 mod error;
@@ -25,6 +26,9 @@ mod tree;
 pub use archive::{Archive, ArchiveImage, ArchiveLayer, Dialect, Warning};
 pub use compression::{Compression, sniff};
 pub use config::{Config, History, Rootfs};
+pub use contents::{
+    Contents, Document, FoundConfig, FoundLayer, FoundManifest, ManifestKind, Root,
+};
 pub use docker_archive::{Bodies, check_plain_layer, resolve, wanted};
 pub use emit::{EmitImage, EmitPlan};
 pub use error::Error;
