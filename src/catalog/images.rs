@@ -167,6 +167,29 @@ impl Catalog {
         Ok(())
     }
 
+    /// Adds the images of a record's indexes: position, manifest and image ID. Call
+    /// in a transaction.
+    pub fn add_indexed(
+        &self,
+        (id, saved_at, sequence): (Id, Time, u64),
+        images: &[(u32, Digest, Digest)],
+    ) -> Result<()> {
+        let mut add = self
+            .connection
+            .prepare_cached("INSERT OR IGNORE INTO indexed VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+        for (position, manifest, image_id) in images {
+            add.execute(params![
+                saved_at.nanos(),
+                sequence.cast_signed(),
+                id.as_bytes(),
+                position,
+                manifest.as_bytes(),
+                image_id.as_bytes(),
+            ])?;
+        }
+        Ok(())
+    }
+
     /// Revisions with each of their references, oldest first.
     pub fn named_revisions(&self) -> Result<Vec<(ReferenceRow, RevisionRow)>> {
         let query = format!(
@@ -229,53 +252,84 @@ impl Catalog {
         Ok(query.query_row(parameters, revision_row).optional()?)
     }
 
-    /// Whether this repository ever had a tag on a revision with this root.
-    pub fn repository_has_root(&self, repository: &str, root: Digest) -> Result<bool> {
+    /// Whether this repository ever had a tag on a revision that is this manifest, or
+    /// has it among its images.
+    pub fn repository_has_manifest(&self, repository: &str, digest: Digest) -> Result<bool> {
         let query = "SELECT 1 FROM revision v JOIN reference r USING (record, position)
-                     WHERE v.root = ?1 AND r.repository = ?2 LIMIT 1";
+                     WHERE r.repository = ?2 AND (v.root = ?1 OR EXISTS (SELECT 1 FROM indexed i
+                     WHERE i.manifest = ?1 AND i.record = v.record AND i.position = v.position))
+                     LIMIT 1";
         let mut query = self.connection.prepare_cached(query)?;
-        let found = query.query_row(params![root.as_bytes(), repository], |_| Ok(()));
+        let found = query.query_row(params![digest.as_bytes(), repository], |_| Ok(()));
         Ok(found.optional()?.is_some())
     }
 
-    /// Whether a revision of this image has no name.
-    pub fn has_unnamed(&self, image: Digest, platform: &str) -> Result<bool> {
-        let query = "SELECT 1 FROM revision v WHERE v.image_id = ?1 AND v.platform = ?2
-                     AND NOT EXISTS (SELECT 1 FROM reference r
-                     WHERE r.record = v.record AND r.position = v.position) LIMIT 1";
-        let mut query = self.connection.prepare_cached(query)?;
-        let found = query.query_row(params![image.as_bytes(), platform], |_| Ok(()));
-        Ok(found.optional()?.is_some())
-    }
-
-    /// The newest revision whose root has this digest.
-    pub fn revision_by_root(&self, root: Digest) -> Result<Option<RevisionRow>> {
+    /// The newest revision of this image that has no name.
+    pub fn unnamed_revision(&self, image: Digest, platform: &str) -> Result<Option<RevisionRow>> {
         let query = format!(
-            "SELECT {COLUMNS} FROM revision v WHERE v.root = ?1
+            "SELECT {COLUMNS} FROM revision v WHERE v.image_id = ?1 AND v.platform = ?2
+             AND NOT EXISTS (SELECT 1 FROM reference r
+             WHERE r.record = v.record AND r.position = v.position)
              ORDER BY v.saved_at DESC, v.sequence DESC, v.record DESC, v.position DESC LIMIT 1"
         );
         let mut query = self.connection.prepare_cached(&query)?;
-        Ok(query.query_row([root.as_bytes()], revision_row).optional()?)
+        Ok(query.query_row(params![image.as_bytes(), platform], revision_row).optional()?)
     }
 
-    /// The newest revision of each image whose ID lies between `low` and
-    /// `high`, at most `limit` of them.
+    /// The newest revision whose root has this digest, or else one of an index that
+    /// has it among its images, with that digest.
+    pub fn revision_by_manifest(
+        &self,
+        digest: Digest,
+    ) -> Result<Option<(RevisionRow, Option<Digest>)>> {
+        let newest = "ORDER BY v.saved_at DESC, v.sequence DESC, v.record DESC, v.position DESC";
+        let query = format!("SELECT {COLUMNS} FROM revision v WHERE v.root = ?1 {newest} LIMIT 1");
+        let mut query = self.connection.prepare_cached(&query)?;
+        if let Some(row) = query.query_row([digest.as_bytes()], revision_row).optional()? {
+            return Ok(Some((row, None)));
+        }
+        let query = format!(
+            "SELECT {COLUMNS} FROM indexed i
+             JOIN revision v USING (saved_at, sequence, record, position)
+             WHERE i.manifest = ?1 {newest} LIMIT 1"
+        );
+        let mut query = self.connection.prepare_cached(&query)?;
+        let found = query.query_row([digest.as_bytes()], revision_row).optional()?;
+        Ok(found.map(|row| (row, Some(digest))))
+    }
+
+    /// The newest revision of each image whose ID lies between `low` and `high`:
+    /// the ID, and where the revision is an index, the image's manifest.
     pub fn revisions_by_image(
         &self,
         (low, high): (Digest, Digest),
-        limit: u32,
-    ) -> Result<Vec<RevisionRow>> {
+    ) -> Result<Vec<(Digest, RevisionRow, Option<Digest>)>> {
         let query = format!(
-            "SELECT {COLUMNS} FROM revision v WHERE v.image_id BETWEEN ?1 AND ?2 AND NOT EXISTS
-             (SELECT 1 FROM revision w WHERE w.image_id = v.image_id
-              AND (w.saved_at, w.sequence, w.record, w.position)
-                > (v.saved_at, v.sequence, v.record, v.position))
-             LIMIT ?3"
+            "SELECT {COLUMNS}, v.image_id, NULL FROM revision v
+             WHERE v.image_id BETWEEN ?1 AND ?2 AND NOT EXISTS
+             (SELECT 1 FROM indexed i WHERE i.saved_at = v.saved_at
+              AND i.sequence = v.sequence AND i.record = v.record AND i.position = v.position)
+             UNION ALL
+             SELECT {COLUMNS}, i.image_id, i.manifest FROM indexed i
+             JOIN revision v USING (saved_at, sequence, record, position)
+             WHERE i.image_id BETWEEN ?1 AND ?2
+             ORDER BY 3 DESC, 4 DESC, 1 DESC, 2 DESC"
         );
         let mut query = self.connection.prepare_cached(&query)?;
-        let rows =
-            query.query_map(params![low.as_bytes(), high.as_bytes(), limit], revision_row)?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        let rows = query.query_map(params![low.as_bytes(), high.as_bytes()], |row| {
+            let manifest: Option<[u8; 32]> = row.get(14)?;
+            let image = Digest::from_bytes(row.get(13)?);
+            Ok((image, revision_row(row)?, manifest.map(Digest::from_bytes)))
+        })?;
+        let mut seen = HashSet::new();
+        let mut found = Vec::new();
+        for row in rows {
+            let row = row?;
+            if seen.insert(row.0) {
+                found.push(row);
+            }
+        }
+        Ok(found)
     }
 
     /// The names of one revision, sorted.

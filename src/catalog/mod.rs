@@ -21,7 +21,7 @@ pub use images::{ReferenceRow, RevisionRow};
 pub use packs::{BlobRow, PackRow, Place};
 
 /// Changes with every change of the schema; another number means: rebuild.
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 4;
 /// "orlp" in ASCII: marks the file as ours.
 const APPLICATION: i64 = 0x6f72_6c70;
 /// How long to wait for another process that writes to the catalog.
@@ -61,6 +61,15 @@ CREATE TABLE revision (
 ) WITHOUT ROWID;
 CREATE INDEX revision_by_image ON revision (image_id);
 CREATE INDEX revision_by_root ON revision (root);
+-- the images of those revisions that are an image index
+CREATE TABLE indexed (
+    saved_at INTEGER NOT NULL, sequence INTEGER NOT NULL,
+    record BLOB NOT NULL, position INTEGER NOT NULL,
+    manifest BLOB NOT NULL, image_id BLOB NOT NULL,
+    PRIMARY KEY (saved_at, sequence, record, position, manifest)
+) WITHOUT ROWID;
+CREATE INDEX indexed_by_image ON indexed (image_id);
+CREATE INDEX indexed_by_manifest ON indexed (manifest);
 CREATE TABLE reference (
     repository TEXT NOT NULL, tag TEXT NOT NULL,
     saved_at INTEGER NOT NULL, sequence INTEGER NOT NULL,
@@ -73,7 +82,7 @@ CREATE INDEX reference_by_revision ON reference (record, position);
 const DROP: &str = "
 DROP TABLE IF EXISTS meta; DROP TABLE IF EXISTS record; DROP TABLE IF EXISTS pack;
 DROP TABLE IF EXISTS chunk; DROP TABLE IF EXISTS blob; DROP TABLE IF EXISTS revision;
-DROP TABLE IF EXISTS reference; DROP TABLE IF EXISTS path;
+DROP TABLE IF EXISTS reference; DROP TABLE IF EXISTS path; DROP TABLE IF EXISTS indexed;
 ";
 
 /// The catalog could not be used.

@@ -6,6 +6,9 @@ use crate::image::{Query, Reference};
 use crate::store::{Store, StoreError};
 use crate::time::Time;
 
+/// The most image IDs that an error lists.
+const CANDIDATES: usize = 4;
+
 /// Why no revision was found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -48,6 +51,9 @@ pub struct Resolved {
     pub revision: RevisionRow,
     /// The name, unless it was asked for by ID or digest.
     pub reference: Option<Reference>,
+    /// Of an index, the manifest of the one image that was asked for by its ID or
+    /// digest.
+    pub manifest: Option<Digest>,
 }
 
 /// Finds what `query` means. `time` reads the text of `@{...}`, in the user's time
@@ -72,7 +78,7 @@ pub fn resolve(
             };
             match (found, image_id) {
                 (Some(revision), _) => {
-                    Ok(Resolved { revision, reference: Some(reference.clone()) })
+                    Ok(Resolved { revision, reference: Some(reference.clone()), manifest: None })
                 }
                 (None, Some(prefix)) if !catalog.has_repository(repository)? => {
                     by_image(store, prefix)?.ok_or_else(not_found)
@@ -81,12 +87,14 @@ pub fn resolve(
             }
         }
         Query::ManifestDigest { repository, digest } => {
-            let revision = catalog.revision_by_root(*digest)?.ok_or_else(not_found)?;
+            let (revision, manifest) =
+                catalog.revision_by_manifest(*digest)?.ok_or_else(not_found)?;
             let named = match repository {
                 None => true,
-                Some(repository) => catalog.repository_has_root(repository, *digest)?,
+                Some(repository) => catalog.repository_has_manifest(repository, *digest)?,
             };
-            if named { Ok(Resolved { revision, reference: None }) } else { Err(not_found()) }
+            let found = Resolved { revision, reference: None, manifest };
+            if named { Ok(found) } else { Err(not_found()) }
         }
         Query::ImageId { prefix } => by_image(store, prefix)?.ok_or_else(not_found),
     }
@@ -96,10 +104,11 @@ fn by_image(store: &Store, prefix: &str) -> Result<Option<Resolved>, ResolveErro
     let bound =
         |fill: &str| Digest::from_hex(&format!("{prefix}{}", fill.repeat(64 - prefix.len())));
     let (Ok(low), Ok(high)) = (bound("0"), bound("f")) else { return Ok(None) };
-    let mut rows = store.catalog().revisions_by_image((low, high), 4)?;
+    let mut rows = store.catalog().revisions_by_image((low, high))?;
     if rows.len() > 1 {
-        let candidates = rows.iter().map(|row| row.image_id.short()).collect();
+        let candidates = rows.iter().take(CANDIDATES).map(|(image, _, _)| image.short()).collect();
         return Err(ResolveError::Ambiguous { prefix: prefix.to_owned(), candidates });
     }
-    Ok(rows.pop().map(|revision| Resolved { revision, reference: None }))
+    let found = rows.pop();
+    Ok(found.map(|(_, revision, manifest)| Resolved { revision, reference: None, manifest }))
 }

@@ -373,6 +373,8 @@ impl Save<'_, '_> {
             image_id: image.config_digest,
             platform,
             references,
+            images: Vec::new(),
+            referrers: Vec::new(),
             not_shipped: Vec::new(),
             created: image.parsed.created.clone(),
             layers: saved.layers,
@@ -393,8 +395,8 @@ impl Save<'_, '_> {
         let catalog = self.session.store().catalog();
         let platform = platform.to_string();
         if image.references.is_empty() {
-            let known = catalog.has_unnamed(image.config_digest, &platform)?;
-            return Ok((!known || !complete).then(Vec::new));
+            let known = catalog.unnamed_revision(image.config_digest, &platform)?;
+            return Ok((known.is_none() || !complete).then(Vec::new));
         }
         let mut changed = Vec::new();
         for reference in &image.references {

@@ -111,7 +111,7 @@ fn measure(
     for (owner, rows) in (0u32..).zip(repositories.values()) {
         let mut blobs = BTreeSet::new();
         for revision in rows {
-            let resolved = Resolved { revision: revision.clone(), reference: None };
+            let resolved = Resolved { revision: revision.clone(), reference: None, manifest: None };
             let (config, manifest) = documents(store, &resolved)?;
             blobs.extend([revision.image_id, revision.root]);
             for (diff_id, size) in layers_of(&config, &manifest, &resolved)? {

@@ -257,7 +257,9 @@ impl Store {
                 }
                 self.catalog.mark_recorded(*pack)?;
             }
-            self.catalog.add_record((id, record.saved_at, record.sequence), &revisions)?;
+            let order = (id, record.saved_at, record.sequence);
+            self.catalog.add_record(order, &revisions)?;
+            self.catalog.add_indexed(order, &indexed(record))?;
             Ok::<(), StoreError>(())
         })?;
         match self.note_paths(&self.recipes_in(&record.packs)?) {
@@ -339,6 +341,14 @@ fn blobs_in(pack: &PackReader) -> Result<Vec<(Digest, u64, u32)>> {
     Ok(blobs)
 }
 
+/// The images of index revisions: position, manifest and image ID.
+fn indexed(record: &SaveRecord) -> Vec<(u32, Digest, Digest)> {
+    let images = (0..).zip(&record.revisions).flat_map(|(position, revision)| {
+        revision.images.iter().map(move |image| (position, image.manifest, image.image_id))
+    });
+    images.collect()
+}
+
 fn rows(
     id: Id,
     record: &SaveRecord,
@@ -354,7 +364,7 @@ fn rows(
         root_type: revision.root.media_type.clone(),
         root_size: revision.root.size,
         image_id: revision.image_id,
-        platform: revision.platform.to_string(),
+        platform: revision.platforms(),
         created: revision.created.clone(),
         layers: revision.layers,
         size: revision.size,

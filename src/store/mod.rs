@@ -183,6 +183,11 @@ impl Store {
         &self.catalog
     }
 
+    /// The record of a save.
+    pub fn record(&self, id: Id) -> Result<record::SaveRecord> {
+        record::SaveRecord::read(&*self.fs, &self.layout.record(id), id)
+    }
+
     /// How many records can't be read, so that revisions may be missing.
     pub fn records_unreadable(&self) -> usize {
         self.records_unreadable

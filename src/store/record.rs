@@ -34,10 +34,28 @@ pub struct SaveRecord {
     pub source: Source,
     /// The packs that it needs and that no record before it names.
     pub packs: Vec<Id>,
-    /// Reserved: the recipe of the archive as a whole.
-    assembly: Option<Digest>,
+    /// The blob that says how the archive was put together; see `archive`.
+    pub assembly: Option<Digest>,
+    /// What is known of the archive as a whole, where there is an `assembly`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<SavedArchive>,
     /// The images.
     pub revisions: Vec<Revision>,
+}
+
+/// The archive as a whole, as it can be given back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedArchive {
+    /// Bytes of the tar.
+    pub size: u64,
+    /// SHA-256 of the tar, where all of it was read.
+    pub digest: Option<Digest>,
+    /// How the file around the tar was compressed, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<String>,
+    /// The blob that is the compressed file, where that was kept as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<Digest>,
 }
 
 /// Where images came from.
@@ -54,10 +72,16 @@ pub struct Source {
 pub struct Revision {
     /// The manifest.
     pub root: Root,
-    /// Digest of the config.
+    /// Digest of the config; of an index, that of one of its images.
     pub image_id: Digest,
-    /// What it runs on.
+    /// What it runs on; of an index, what that image runs on.
     pub platform: Platform,
+    /// The images of an index that the archive held; empty for all else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<IndexedImage>,
+    /// Manifests about the root, or about what is below it: signatures and the like.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub referrers: Vec<Root>,
     /// Fully qualified names; may be empty.
     pub references: Vec<String>,
     /// What the root lists and the archive didn't hold.
@@ -71,6 +95,21 @@ pub struct Revision {
     pub size: u64,
     /// Its share of the bytes by which the store grew.
     pub added: u64,
+}
+
+/// An image of an image index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexedImage {
+    /// Its manifest.
+    pub manifest: Digest,
+    /// Digest of its config.
+    pub image_id: Digest,
+    /// What it runs on.
+    pub platform: Platform,
+    /// How many layers.
+    pub layers: u64,
+    /// Sum of the layer tars in bytes.
+    pub size: u64,
 }
 
 /// The descriptor of a root.
@@ -98,8 +137,29 @@ pub struct Platform {
 
 impl std::fmt::Display for Platform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // What runs nowhere, such as an artifact.
+        if self.os.is_empty() && self.architecture.is_empty() {
+            return Ok(());
+        }
         write!(f, "{}/{}", self.os, self.architecture)?;
         self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
+    }
+}
+
+impl Revision {
+    /// What it runs on, for people: of an index, all that its images run on.
+    pub fn platforms(&self) -> String {
+        if self.images.is_empty() {
+            return self.platform.to_string();
+        }
+        let mut all: Vec<String> = Vec::new();
+        for image in &self.images {
+            let platform = image.platform.to_string();
+            if !all.contains(&platform) {
+                all.push(platform);
+            }
+        }
+        all.join(",")
     }
 }
 
@@ -125,6 +185,7 @@ impl SaveRecord {
             source,
             packs: Vec::new(),
             assembly: None,
+            archive: None,
             revisions,
         }
     }

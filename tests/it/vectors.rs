@@ -448,6 +448,8 @@ fn records() {
             variant: None,
         },
         references: vec!["docker.io/library/app:1".to_owned()],
+        images: Vec::new(),
+        referrers: Vec::new(),
         not_shipped: Vec::new(),
         created: Some("2026-05-01T11:00:00Z".to_owned()),
         layers: 1,
