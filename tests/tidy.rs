@@ -37,7 +37,7 @@ const LEVELS: [(&str, u8); 17] = [
 const SAME_LEVEL: [(&str, &str); 0] = [];
 
 /// Outside packages, as Rust spells them, and the one module that uses each.
-const OWNERS: [(&str, &str); 12] = [
+const OWNERS: [(&str, &str); 13] = [
     ("blake3", "digest"),
     ("sha2", "digest"),
     ("zstd", "codec"),
@@ -48,6 +48,7 @@ const OWNERS: [(&str, &str); 12] = [
     ("signal_hook", "cli"),
     ("jiff", "time"),
     ("getrandom", "fs"),
+    ("walkdir", "fs"),
     ("crossbeam_channel", "pack"),
     ("tar", "image"),
 ];

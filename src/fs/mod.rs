@@ -8,6 +8,7 @@
 
 pub mod disk;
 pub mod faulty;
+mod input;
 pub mod output;
 
 use std::fmt::Debug;
@@ -15,6 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use disk::Disk;
+pub use input::{InputFile, InputFolder, InputPart, open_input, open_input_folder};
 
 /// A failed operation on a path.
 #[derive(Debug, thiserror::Error)]
@@ -185,42 +187,4 @@ pub fn random_name(bytes: usize) -> Result<String> {
     getrandom::fill(&mut random)
         .map_err(|error| Error::on("read", Path::new("the random device"))(error.into()))?;
     Ok(crate::digest::to_hex(&random))
-}
-
-/// Opens a file of the user's as an input.
-pub fn open_input(path: &Path) -> Result<InputFile> {
-    #[expect(clippy::disallowed_methods, reason = "this module owns file access")]
-    let file = std::fs::File::open(path).map_err(Error::on("open", path))?;
-    let metadata = file.metadata().map_err(Error::on("open", path))?;
-    if metadata.is_dir() {
-        let error = io::Error::new(io::ErrorKind::IsADirectory, "it is a folder");
-        return Err(Error::on("read", path)(error));
-    }
-    Ok(InputFile { file, regular: metadata.is_file() })
-}
-
-/// A file of the user's, open to be read.
-#[derive(Debug)]
-pub struct InputFile {
-    file: std::fs::File,
-    regular: bool,
-}
-
-impl InputFile {
-    /// Whether it is a regular file, which can seek; not a FIFO or device.
-    pub fn is_regular(&self) -> bool {
-        self.regular
-    }
-}
-
-impl io::Read for InputFile {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.file.read(buffer)
-    }
-}
-
-impl io::Seek for InputFile {
-    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
-        self.file.seek(to)
-    }
 }

@@ -1,13 +1,12 @@
-//! An image archive as an input: a file that can seek, or a stream; plain, gzip
-//! or zstd.
+//! An image archive as an input: a file that can seek, a folder, or a stream.
 //!
-//! A plain regular file is scanned first and then read only where needed; all
-//! else is read once, from front to back.
+//! A plain regular file and a folder are listed first and then read only where
+//! needed; all else is read once, from front to back.
 
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 use crate::codec;
-use crate::fs::InputFile;
+use crate::fs::{InputFile, InputFolder};
 use crate::image::{Compression, sniff};
 use crate::layer::header::BLOCK;
 
@@ -19,14 +18,18 @@ pub struct Input {
     pub name: String,
     /// The bytes.
     pub bytes: Bytes,
+    /// How they are compressed as a whole; only streams are.
+    pub compression: Option<Compression>,
 }
 
 /// How the bytes of an input can be read.
 pub enum Bytes {
     /// A plain tar in a file that can seek.
     File(InputFile),
-    /// A stream of a plain tar.
-    Stream(Box<dyn Read>),
+    /// An image layout in a folder.
+    Folder(InputFolder),
+    /// A stream of a tar, maybe compressed.
+    Stream(BufReader<Box<dyn Read>>),
 }
 
 impl std::fmt::Debug for Input {
@@ -39,6 +42,7 @@ impl std::fmt::Debug for Bytes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::File(_) => "File",
+            Self::Folder(_) => "Folder",
             Self::Stream(_) => "Stream",
         })
     }
@@ -50,34 +54,37 @@ impl Input {
         if !file.is_regular() {
             return Self::from_stream(name, file);
         }
-        let mut first = [0; BLOCK];
-        let mut filled = 0;
-        while filled < first.len() {
-            match file.read(&mut first[filled..])? {
-                0 => break,
-                count => filled += count,
-            }
-        }
+        let mut first = Vec::new();
+        (&mut file).take(BLOCK as u64).read_to_end(&mut first)?;
         file.seek(SeekFrom::Start(0))?;
-        match sniff(&first[..filled]) {
-            None => Ok(Self { name, bytes: Bytes::File(file) }),
+        match sniff(&first) {
+            None => Ok(Self { name, bytes: Bytes::File(file), compression: None }),
             _ => Self::from_stream(name, file),
         }
     }
 
+    /// An input from a listed folder.
+    pub fn from_folder(name: String, folder: InputFolder) -> Self {
+        Self { name, bytes: Bytes::Folder(folder), compression: None }
+    }
+
     /// An input that is read once, such as standard input.
     pub fn from_stream(name: String, input: impl Read + 'static) -> io::Result<Self> {
-        let mut input = BufReader::with_capacity(BUFFER, input);
-        let stream: Box<dyn Read> = match sniff(input.fill_buf()?) {
-            None => Box::new(input),
-            Some(Compression::Gzip) => codec::gzip_reader(input),
-            Some(Compression::Zstd) => codec::zstd_reader(input)?,
-            Some(other) => {
-                let message = format!("{other} input is not supported yet");
-                return Err(io::Error::new(io::ErrorKind::Unsupported, message));
-            }
-        };
-        let bytes = Bytes::Stream(stream);
-        Ok(Self { name, bytes })
+        let mut input = BufReader::with_capacity(BUFFER, Box::new(input) as Box<dyn Read>);
+        let compression = sniff(input.fill_buf()?);
+        Ok(Self { name, bytes: Bytes::Stream(input), compression })
     }
+}
+
+/// Reads what is in a compressed stream.
+pub(super) fn decoder<'a>(
+    compression: Compression,
+    input: impl BufRead + Send + 'a,
+) -> io::Result<Box<dyn Read + 'a>> {
+    Ok(match compression {
+        Compression::Gzip => codec::gzip_reader(input),
+        Compression::Zstd => codec::zstd_reader(input)?,
+        Compression::Bzip2 => codec::bzip2_reader(input),
+        Compression::Xz => codec::xz_reader(input),
+    })
 }

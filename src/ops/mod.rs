@@ -3,10 +3,12 @@
 //! Each operation is a function over an open store. It knows no terminal, no
 //! environment and no clock: times, names and progress come in as arguments.
 
+mod body;
 pub mod export;
 pub mod images;
 pub mod input;
 pub mod inspect;
+mod proof;
 pub mod resolve;
 pub mod save;
 pub mod stats;

@@ -22,6 +22,7 @@ mod layout;
 mod packs;
 pub mod record;
 mod session;
+mod spool;
 pub mod usage;
 mod workspace;
 
@@ -33,6 +34,7 @@ use std::sync::Arc;
 pub use error::StoreError;
 pub use header::StoreHeader;
 pub use session::{Stored, WriteSession};
+pub use spool::{Spool, SpoolReader};
 
 use crate::catalog::{BlobRow, Catalog};
 use crate::chunk::recipe::Body;

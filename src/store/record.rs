@@ -53,9 +53,13 @@ pub struct SavedArchive {
     /// How the file around the tar was compressed, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<String>,
-    /// The blob that is the compressed file, where that was kept as well.
+    /// SHA-256 of the compressed file, where that was kept as well: as a blob, or
+    /// by its `replay`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<Digest>,
+    /// What makes the compressed file of the tar again, as hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<String>,
 }
 
 /// Where images came from.

@@ -1,0 +1,173 @@
+//! Finds, on threads of their own, which encoders made gzip streams.
+//!
+//! Proofs run in the order in which they were asked for, as many at a time as
+//! there are processors. Whoever stores the content meanwhile asks first whether
+//! a proof is likely to succeed: encoders that are wrong mostly differ within
+//! the first block. Dropping the prover ends them all.
+
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use super::body::Body;
+use crate::codec::Inflater;
+use crate::gzip::{self, Replay};
+
+/// An encoder that was right for so many bytes of content will be right to the end.
+const LIKELY: u64 = 8 << 20;
+/// More threads than this would take too much memory.
+const WORKERS_MAX: usize = 8;
+
+/// Runs proofs.
+#[derive(Debug)]
+pub(super) struct Prover {
+    jobs: Option<Sender<Job>>,
+    ended: Arc<AtomicBool>,
+    workers: Vec<JoinHandle<()>>,
+    queue: Arc<Mutex<Receiver<Job>>>,
+}
+
+#[derive(Debug)]
+struct Job {
+    body: Body,
+    proof: Arc<Shared>,
+}
+
+/// A proof that waits, runs or has ended.
+#[derive(Debug)]
+pub(super) struct Proof(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    /// How many bytes of content some encoder was right for.
+    Running(u64),
+    Ended(Option<Replay>),
+    #[default]
+    Waiting,
+}
+
+impl Prover {
+    pub(super) fn new() -> Self {
+        let (jobs, queue) = channel();
+        let queue = Arc::new(Mutex::new(queue));
+        Self { jobs: Some(jobs), ended: Arc::default(), workers: Vec::new(), queue }
+    }
+
+    /// Starts to find out what made this gzip stream.
+    pub(super) fn start(&mut self, body: Body) -> Proof {
+        let most = thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
+        if self.workers.len() < most {
+            let (queue, ended) = (Arc::clone(&self.queue), Arc::clone(&self.ended));
+            self.workers.push(thread::spawn(move || work(&queue, &ended)));
+        }
+        let proof = Arc::<Shared>::default();
+        let job = Job { body, proof: Arc::clone(&proof) };
+        if self.jobs.as_ref().is_none_or(|jobs| jobs.send(job).is_err()) {
+            proof.set(State::Ended(None));
+        }
+        Proof(proof)
+    }
+}
+
+impl Drop for Prover {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        self.jobs = None;
+        for worker in self.workers.drain(..) {
+            // One that died has proven nothing.
+            drop(worker.join());
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, state: State) {
+        *self.lock() = state;
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, until: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        while !until(&state) {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state
+    }
+}
+
+impl Proof {
+    /// Waits until it has ended, or has come so far that it will succeed.
+    pub(super) fn is_likely(&self) -> bool {
+        let state = self.0.wait(|state| match state {
+            State::Waiting => false,
+            State::Running(content) => *content >= LIKELY,
+            State::Ended(_) => true,
+        });
+        !matches!(&*state, State::Ended(None))
+    }
+
+    /// Waits until it has ended: what is needed to make the stream again, if that
+    /// can be done.
+    pub(super) fn finish(&self) -> Option<Replay> {
+        let mut state = self.0.wait(|state| matches!(state, State::Ended(_)));
+        match std::mem::take(&mut *state) {
+            State::Ended(replay) => replay,
+            _ => None,
+        }
+    }
+}
+
+/// Ends a proof, also where its thread panics.
+struct Ending<'a>(&'a Shared, Option<Replay>);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.set(State::Ended(self.1.take()));
+    }
+}
+
+fn work(queue: &Mutex<Receiver<Job>>, ended: &AtomicBool) {
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = next else { return };
+        let mut ending = Ending(&job.proof, None);
+        ending.1 = prove(&job, ended);
+    }
+}
+
+fn prove(job: &Job, ended: &AtomicBool) -> Option<Replay> {
+    let input = Stoppable { inner: job.body.open().ok()?, ended };
+    let mut content = 0;
+    let mut sink = |piece: &[u8]| {
+        content += piece.len() as u64;
+        job.proof.set(State::Running(content));
+    };
+    gzip::prove(input, &mut Inflater::new(), &mut sink).ok()
+}
+
+/// Fails once all proofs are to end.
+struct Stoppable<'a, R> {
+    inner: R,
+    ended: &'a AtomicBool,
+}
+
+impl<R: Read> Read for Stoppable<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.ended.load(Ordering::Relaxed) {
+            return Err(io::Error::other("not needed any more"));
+        }
+        self.inner.read(buffer)
+    }
+}
