@@ -11,6 +11,7 @@ use std::io::{self, Read};
 use super::member::{TRAILER, candidates, header_length};
 use super::replay::{MOST_HEADERS, MOST_MEMBERS, Member, Replay};
 use super::{Encoder, EncoderId};
+use crate::codec::{BadStream, Inflated, Inflater};
 
 /// How much is read, and how much inflated, at a time.
 const PIECE: usize = 64 << 10;
@@ -37,21 +38,15 @@ pub trait Inflate {
     fn inflate(&mut self, input: &[u8], output: &mut [u8]) -> Result<Inflated, BadStream>;
 }
 
-/// What a call to [`Inflate::inflate`] did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Inflated {
-    /// How many bytes were taken in.
-    pub consumed: usize,
-    /// How many bytes were put out.
-    pub produced: usize,
-    /// Whether the stream has ended.
-    pub ended: bool,
-}
+impl Inflate for Inflater {
+    fn reset(&mut self) {
+        Inflater::reset(self);
+    }
 
-/// A stream that can't be decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the deflate stream is damaged")]
-pub struct BadStream;
+    fn inflate(&mut self, input: &[u8], output: &mut [u8]) -> Result<Inflated, BadStream> {
+        Inflater::inflate(self, input, output)
+    }
+}
 
 /// Why a stream can't be made again.
 #[derive(Debug, thiserror::Error)]

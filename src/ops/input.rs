@@ -29,7 +29,7 @@ pub enum Bytes {
     /// An image layout in a folder.
     Folder(InputFolder),
     /// A stream of a tar, maybe compressed.
-    Stream(BufReader<Box<dyn Read>>),
+    Stream(BufReader<Box<dyn Read + Send>>),
 }
 
 impl std::fmt::Debug for Input {
@@ -69,8 +69,8 @@ impl Input {
     }
 
     /// An input that is read once, such as standard input.
-    pub fn from_stream(name: String, input: impl Read + 'static) -> io::Result<Self> {
-        let mut input = BufReader::with_capacity(BUFFER, Box::new(input) as Box<dyn Read>);
+    pub fn from_stream(name: String, input: impl Read + Send + 'static) -> io::Result<Self> {
+        let mut input = BufReader::with_capacity(BUFFER, Box::new(input) as Box<dyn Read + Send>);
         let compression = sniff(input.fill_buf()?);
         Ok(Self { name, bytes: Bytes::Stream(input), compression })
     }
@@ -80,7 +80,7 @@ impl Input {
 pub(super) fn decoder<'a>(
     compression: Compression,
     input: impl BufRead + Send + 'a,
-) -> io::Result<Box<dyn Read + 'a>> {
+) -> io::Result<Box<dyn Read + Send + 'a>> {
     Ok(match compression {
         Compression::Gzip => codec::gzip_reader(input),
         Compression::Zstd => codec::zstd_reader(input)?,
