@@ -247,16 +247,15 @@ pub fn to_hex(bytes: &[u8]) -> String {
         .collect()
 }
 
+/// Bytes from lower-case hex digits.
+pub fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let value = |pair: &[u8; 2]| Some((nibble(pair[0])? << 4) | nibble(pair[1])?);
+    if rest.is_empty() { pairs.iter().map(value).collect() } else { None }
+}
+
 fn parse_hex(text: &str) -> Option<[u8; 32]> {
-    let text = text.as_bytes();
-    let mut bytes = [0; 32];
-    if text.len() != 64 {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = (nibble(pair[0])? << 4) | nibble(pair[1])?;
-    }
-    Some(bytes)
+    from_hex(text)?.try_into().ok()
 }
 
 /// The value of a lower-case hex digit; digests are never written in upper case.

@@ -8,6 +8,7 @@ pub mod export;
 pub mod images;
 pub mod input;
 pub mod inspect;
+pub mod original;
 mod proof;
 pub mod resolve;
 pub mod save;

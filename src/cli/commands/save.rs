@@ -4,9 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use orlop::fs;
-use orlop::image::Reference;
+use orlop::image::{MOST_MEMBERS, Reference};
 use orlop::ops::input::Input;
-use orlop::ops::save::{SaveError, SaveOptions, SaveOutcome, SavedImage, save};
+use orlop::ops::save::{Original, SaveError, SaveOptions, SaveOutcome, SavedImage, save};
 use orlop::size::ByteCount;
 use orlop::store::Store;
 use orlop::time::Time;
@@ -20,12 +20,13 @@ use crate::cli::{Global, surroundings};
 
 /// Keep images from archives in the store
 ///
-/// Takes what `docker save`, `podman save` and `skopeo` write, plain or as gzip
-/// or zstd. Each archive is one commit: its images are all saved, or none. The
-/// store is made if it isn't there.
+/// Takes what `docker save`, `podman save`, `skopeo`, `ctr`, BuildKit, kaniko, crane,
+/// jib, Bazel and Nix write, and image layouts in folders; as they are, or as
+/// gzip, zstd, bzip2 or xz. Each archive is one commit: its images are all saved,
+/// or none. The store is made if it isn't there.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The archives; `-` is standard input
+    /// The archives or folders; `-` is standard input
     #[arg(short, long, required = true, num_args = 1.., value_name = "FILE")]
     input: Vec<PathBuf>,
     /// Name the image in the archive that has no name
@@ -34,6 +35,12 @@ pub(crate) struct Args {
     /// Fail with exit code 10 if the store isn't there
     #[arg(long)]
     no_create: bool,
+    /// Read all of each archive, and prove that it can be given back as a whole
+    #[arg(long, conflicts_with = "no_original")]
+    original: bool,
+    /// Keep the images alone, nothing of how their archive was put together
+    #[arg(long)]
+    no_original: bool,
     /// Compress new content at this zstd level
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(i32).range(1..=19))]
     level: i32,
@@ -66,6 +73,7 @@ struct ImageRow {
     references: Vec<String>,
     image_id: String,
     root: String,
+    platforms: String,
     layers: u64,
     layers_known: u64,
     size: u64,
@@ -139,6 +147,11 @@ fn save_one(
         now: saved_at.unwrap_or_else(surroundings::now),
         now_as_given: saved_at.is_some(),
         program: surroundings::PROGRAM,
+        original: match (args.original, args.no_original) {
+            (true, _) => Original::Prove,
+            (_, true) => Original::Forget,
+            _ => Original::Keep,
+        },
     };
     let bar = Bar::new("saving", global.quiet);
     let result = open(path, name.clone()).and_then(|input| save(store, input, &options, &bar));
@@ -157,6 +170,11 @@ fn save_one(
 fn open(path: &Path, name: String) -> Result<Input, SaveError> {
     if path.as_os_str() == "-" {
         return Input::from_stream(name, io::stdin()).map_err(SaveError::Read);
+    }
+    if path.is_dir() {
+        let folder = fs::open_input_folder(path, MOST_MEMBERS);
+        let folder = folder.map_err(|error| SaveError::Read(error.source))?;
+        return Ok(Input::from_folder(name, folder));
     }
     let file = fs::open_input(path).map_err(|error| SaveError::Read(error.source))?;
     Input::from_file(name, file).map_err(SaveError::Read)
@@ -188,6 +206,7 @@ fn row(source: String, outcome: &SaveOutcome) -> SaveRow {
         references: image.references.iter().map(ToString::to_string).collect(),
         image_id: image.image_id.to_string(),
         root: image.root.to_string(),
+        platforms: image.platforms.clone(),
         layers: image.layers,
         layers_known: image.layers_known,
         size: image.size,

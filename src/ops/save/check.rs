@@ -1,7 +1,7 @@
 //! Whether an archive's blobs are what its manifests and configs say.
 
-use super::{SaveError, called};
 use super::take::{Taken, Taker};
+use super::{SaveError, called};
 use crate::image::{
     self, Contents, FoundConfig, FoundLayer, FoundManifest, Member, Root, media_type,
 };

@@ -11,7 +11,6 @@ mod read;
 mod revision;
 mod take;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, BufReader};
 use std::sync::Arc;
@@ -20,9 +19,8 @@ use super::body::Body;
 use super::input::{Bytes, Input, decoder};
 use super::proof::Prover;
 use crate::catalog::CatalogError;
-use crate::codec::{Inflater, Levels};
+use crate::codec::Levels;
 use crate::digest::{Digest, Id, to_hex};
-use crate::gzip;
 use crate::image::{self, Compression, Contents, Reference, Root, Warning};
 use crate::progress::Progress;
 use crate::store::record::{SaveRecord, SavedArchive, Source};
@@ -260,7 +258,8 @@ fn commit(
     if !made.revisions.is_empty() {
         let source = Source { name, dialect: dialect.to_owned() };
         let mut record = SaveRecord::new(options.program, source, made.revisions);
-        if options.original != Original::Forget && archive.file.is_some() | archive.pieces.is_some() {
+        if options.original != Original::Forget && archive.file.is_some() | archive.pieces.is_some()
+        {
             match taker.assemble(&archive)? {
                 Some(assembled) => {
                     made.kept.extend(assembled.blobs);
@@ -277,7 +276,8 @@ fn commit(
         made.kept.extend(record.archive.iter().filter_map(|archive| archive.file));
         taker.end_proofs()?;
         taker.session.keep_only(&made.kept);
-        let (id, record) = taker.into_session().commit(record, options.now, options.now_as_given)?;
+        let (id, record) =
+            taker.into_session().commit(record, options.now, options.now_as_given)?;
         for (saved, place) in &mut made.saved {
             saved.added = place.map_or(0, |place| record.revisions[place].added);
         }

@@ -108,7 +108,6 @@ impl Tee {
 }
 
 /// See [`Tee::around`].
-#[derive(Debug)]
 pub(super) struct TeeReader<'r> {
     tee: Rc<RefCell<Tee>>,
     inner: &'r mut dyn Read,

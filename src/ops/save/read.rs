@@ -161,7 +161,11 @@ impl Taker<'_, '_> {
     ) -> Result<Option<Taken>, SaveError> {
         if let Some(descriptor) = &layer.descriptor {
             let known = self.session.blob(descriptor.digest)? == Some(member.size);
-            return if known { self.known_blob(descriptor.digest, member).map(Some) } else { Ok(None) };
+            return if known {
+                self.known_blob(descriptor.digest, member).map(Some)
+            } else {
+                Ok(None)
+            };
         }
         let Some(diff_id) = layer.diff_id else { return Ok(None) };
         if let Some(size) = self.session.blob(diff_id)?
@@ -217,9 +221,9 @@ impl Taker<'_, '_> {
         let contents = resolve_contents(&members, &|index| small.get(index))?;
         self.take_small(&contents, &small)?;
         let (pieces, size, digest) = tee.take().finish();
-        let small = members.iter().filter_map(|member| {
-            small.get(member.index).map(|body| (member.index, body.to_vec()))
-        });
+        let small = members
+            .iter()
+            .filter_map(|member| small.get(member.index).map(|body| (member.index, body.to_vec())));
         let small = small.collect();
         let digest = Some(digest);
         Ok(ReadArchive { contents, members, small, file: None, pieces, size, digest })
@@ -280,7 +284,8 @@ impl Taker<'_, '_> {
 /// `sha256:<hex>`.
 fn digest_in(path: &str) -> Option<Digest> {
     let name = path.rsplit('/').next().unwrap_or(path);
-    let name = name.strip_prefix("sha256:").or_else(|| name.strip_prefix("sha256-")).unwrap_or(name);
+    let name =
+        name.strip_prefix("sha256:").or_else(|| name.strip_prefix("sha256-")).unwrap_or(name);
     Digest::from_hex(name.split('.').next().unwrap_or(name)).ok()
 }
 

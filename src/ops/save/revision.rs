@@ -137,7 +137,9 @@ impl Taker<'_, '_> {
             documents.push(bytes);
             self.list_blobs(manifest, &mut blobs)?;
             let Some(config) = config else { continue };
-            if manifest.kind == ManifestKind::Image && images.iter().all(|image: &MadeImage| image.indexed.manifest != digest) {
+            if manifest.kind == ManifestKind::Image
+                && images.iter().all(|image: &MadeImage| image.indexed.manifest != digest)
+            {
                 images.push(self.image(manifest, digest, &config)?);
             }
             documents.push(config.bytes);
@@ -376,9 +378,9 @@ impl Made {
                 size: document.bytes.len() as u64,
             })
         });
-        let absent = manifests_of(root).flat_map(|manifest| &manifest.layers).filter(|layer| {
-            layer.foreign && layer.member.is_none()
-        });
+        let absent = manifests_of(root)
+            .flat_map(|manifest| &manifest.layers)
+            .filter(|layer| layer.foreign && layer.member.is_none());
         let absent = absent.filter_map(|layer| layer.descriptor.as_ref());
         let not_shipped = root.not_shipped.iter().chain(absent);
         let not_shipped = not_shipped.map(|descriptor| descriptor.digest).collect();

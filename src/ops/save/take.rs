@@ -82,6 +82,11 @@ impl<'s, 'p> Taker<'s, 'p> {
         }
     }
 
+    /// The session, all being taken in.
+    pub(super) fn into_session(self) -> WriteSession<'s> {
+        self.session
+    }
+
     /// Starts the proof of a member that will be taken later, if it needs one.
     pub(super) fn prove_ahead(&mut self, member: usize, body: &Body) -> Result<(), SaveError> {
         if sniff(&body.head(BLOCK).map_err(read_error)?) == Some(Compression::Gzip) {
@@ -177,9 +182,10 @@ impl<'s, 'p> Taker<'s, 'p> {
         same(taken.given, stored.digest)?;
         taken.new += stored.new;
         let input = BufReader::with_capacity(PIECE, body.open().map_err(read_error)?);
-        let indexed = decoder(compression, input).map_err(StoreError::Input).and_then(
-            |mut content| self.session.index_compressed(&mut *content, taken.given, compression),
-        );
+        let indexed =
+            decoder(compression, input).map_err(StoreError::Input).and_then(|mut content| {
+                self.session.index_compressed(&mut *content, taken.given, compression)
+            });
         match indexed {
             Ok(stored) => taken.content = Some(stored.digest),
             Err(StoreError::Input(error)) => taken.problem = Some(error.to_string()),
@@ -215,10 +221,8 @@ impl<'s, 'p> Taker<'s, 'p> {
 
     /// Hashes a body, and reports it as progress.
     pub(super) fn hash(&self, body: &Body) -> Result<(Digest, u64), SaveError> {
-        let mut input = Counted {
-            inner: &mut *body.open().map_err(read_error)?,
-            progress: self.progress,
-        };
+        let mut input =
+            Counted { inner: &mut *body.open().map_err(read_error)?, progress: self.progress };
         let (mut hasher, mut size, mut piece) = (DigestHasher::default(), 0, vec![0; PIECE]);
         loop {
             match input.read(&mut piece) {

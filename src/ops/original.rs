@@ -1,0 +1,273 @@
+//! Gives back an archive as it was saved, bit for bit (docs/FORMAT.md section 7.1).
+//!
+//! All that is written is hashed. Where the whole archive was read when it was
+//! saved, the result is compared; else it is as good as the parts that it is made
+//! of, and called *not proven*.
+
+use std::io::{self, Write};
+
+use crate::digest::{Digest, Hashing, Id, from_hex};
+use crate::gzip::{Rebuild, Replay};
+use crate::progress::Progress;
+use crate::store::record::SavedArchive;
+use crate::store::{Store, StoreError};
+use crate::varint::{Cursor, Malformed, in_memory};
+
+const VERSION: u8 = 1;
+/// The largest assembly that is read into memory.
+const ASSEMBLY_MAX: u64 = 64 << 20;
+/// The longest literal in one.
+const LITERAL_MAX: u32 = 64 << 20;
+/// Bytes of a gzip stream that are held before they are written.
+const HELD: usize = 1 << 20;
+
+/// Why an archive isn't given back.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OriginalError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Nothing of it was kept.
+    #[error("the archive that save `{}` took in was not kept, only its images", save.short())]
+    NotKept {
+        /// The save.
+        save: Id,
+    },
+    /// Its assembly can't be read.
+    #[error("the assembly of save `{}` is damaged", save.short())]
+    Damaged {
+        /// The save.
+        save: Id,
+        /// What is wrong with it.
+        source: Malformed,
+    },
+    /// What was put together isn't what was saved.
+    #[error("the archive is not the one that was saved: expected {expected}, found {found}")]
+    Differs {
+        /// The hash or length that the record has.
+        expected: String,
+        /// That of what was written.
+        found: String,
+    },
+    /// The output failed.
+    #[error("cannot write the archive")]
+    Write(#[source] io::Error),
+}
+
+impl OriginalError {
+    /// The I/O error, where the output was what failed.
+    pub fn output_error(&self) -> Option<&io::Error> {
+        match self {
+            Self::Write(error) | Self::Store(StoreError::Output(error)) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// An archive that can be given back.
+#[derive(Debug)]
+pub struct Original<'s> {
+    store: &'s Store,
+    save: Id,
+    assembly: Vec<u8>,
+    /// What the record says of it.
+    pub archive: SavedArchive,
+}
+
+/// What was given back.
+#[derive(Debug, Clone, Copy)]
+pub struct OriginalOutcome {
+    /// Bytes written.
+    pub bytes: u64,
+    /// SHA-256 of them.
+    pub digest: Digest,
+    /// Whether that was compared with what was saved.
+    pub proven: bool,
+}
+
+enum Part<'a> {
+    Literal(&'a [u8]),
+    Blob(Digest),
+}
+
+impl<'s> Original<'s> {
+    /// The archive of this save.
+    pub fn of(store: &'s Store, save: Id) -> Result<Self, OriginalError> {
+        let record = store.record(save)?;
+        let (Some(assembly), Some(archive)) = (record.assembly, record.archive) else {
+            return Err(OriginalError::NotKept { save });
+        };
+        let assembly = store.read_blob(assembly, ASSEMBLY_MAX)?;
+        Ok(Self { store, save, assembly, archive })
+    }
+
+    /// Whether the file that was saved, tar or compressed, comes back as it was; else
+    /// it was compressed, and only the tar in it comes back.
+    pub fn is_whole_file(&self) -> bool {
+        self.archive.compression.is_none() || self.archive.file.is_some()
+    }
+
+    /// Writes the archive.
+    pub fn write(
+        &self,
+        out: &mut dyn Write,
+        progress: &dyn Progress,
+    ) -> Result<OriginalOutcome, OriginalError> {
+        progress.begin(Some(self.archive.size));
+        let result = self.write_file(out, progress);
+        progress.finish();
+        result
+    }
+
+    fn write_file(
+        &self,
+        out: &mut dyn Write,
+        progress: &dyn Progress,
+    ) -> Result<OriginalOutcome, OriginalError> {
+        let mut file = Hashing::new(out);
+        match (self.archive.file, &self.archive.replay) {
+            (Some(digest), None) => {
+                self.store.copy_blob(digest, &mut file)?;
+            }
+            (_, Some(replay)) => {
+                let damaged = || self.damaged(Malformed::Other("its replay can't be read"));
+                let replay = from_hex(replay).and_then(|bytes| Replay::from_bytes(&bytes).ok());
+                let replay = replay.ok_or_else(damaged)?;
+                let mut tar =
+                    Regzip { rebuild: Rebuild::new(replay), held: Vec::new(), out: &mut file };
+                self.write_tar(&mut tar, progress)?;
+                tar.finish().map_err(OriginalError::Write)?;
+            }
+            (None, None) => return self.write_tar(&mut file, progress),
+        }
+        let (found, bytes) = file.finish();
+        check(self.archive.file, found)?;
+        Ok(OriginalOutcome { bytes, digest: found, proven: true })
+    }
+
+    fn write_tar(
+        &self,
+        out: &mut dyn Write,
+        progress: &dyn Progress,
+    ) -> Result<OriginalOutcome, OriginalError> {
+        let parts = self.parts().map_err(|source| self.damaged(source))?;
+        let blobs: Vec<Digest> = parts
+            .iter()
+            .filter_map(|part| match part {
+                Part::Blob(digest) => Some(*digest),
+                Part::Literal(_) => None,
+            })
+            .collect();
+        let mut tar = Hashing::new(Counted { inner: out, progress });
+        self.store.decoding_ahead(&blobs, || -> Result<(), OriginalError> {
+            for part in &parts {
+                match part {
+                    Part::Literal(bytes) => tar.write_all(bytes).map_err(OriginalError::Write)?,
+                    Part::Blob(digest) => {
+                        let mut blob = Hashing::new(&mut tar);
+                        self.store.copy_blob(*digest, &mut blob)?;
+                        let (found, _) = blob.finish();
+                        if found != *digest {
+                            let expected = *digest;
+                            return Err(StoreError::WrongBlob { expected, found }.into());
+                        }
+                    }
+                }
+            }
+            Ok(())
+        })??;
+        tar.flush().map_err(OriginalError::Write)?;
+        let (found, bytes) = tar.finish();
+        if bytes != self.archive.size {
+            let (expected, found) = (format!("{} bytes", self.archive.size), format!("{bytes}"));
+            return Err(OriginalError::Differs { expected, found });
+        }
+        check(self.archive.digest, found)?;
+        Ok(OriginalOutcome { bytes, digest: found, proven: self.archive.digest.is_some() })
+    }
+
+    fn damaged(&self, source: Malformed) -> OriginalError {
+        OriginalError::Damaged { save: self.save, source }
+    }
+
+    fn parts(&self) -> Result<Vec<Part<'_>>, Malformed> {
+        let mut cursor = Cursor::new(&self.assembly);
+        if cursor.u8()? != VERSION {
+            return Err(Malformed::Other("it is of a version that this program is too old for"));
+        }
+        let mut parts = Vec::new();
+        while !cursor.is_empty() {
+            let kind = cursor.varint()?;
+            if kind == 1 {
+                parts.push(Part::Blob(Digest::from_bytes(cursor.array()?)));
+                continue;
+            }
+            let length = u32::try_from(kind >> 1).ok().filter(|length| *length <= LITERAL_MAX);
+            match length {
+                Some(length) if kind & 1 == 0 => {
+                    parts.push(Part::Literal(cursor.take(in_memory(length))?));
+                }
+                _ => return Err(Malformed::Other("a piece of a kind that isn't known")),
+            }
+        }
+        Ok(parts)
+    }
+}
+
+fn check(expected: Option<Digest>, found: Digest) -> Result<(), OriginalError> {
+    match expected {
+        Some(expected) if expected != found => {
+            Err(OriginalError::Differs { expected: expected.to_string(), found: found.to_string() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Compresses what passes as it was.
+struct Regzip<'a> {
+    rebuild: Rebuild,
+    held: Vec<u8>,
+    out: &'a mut dyn Write,
+}
+
+impl Regzip<'_> {
+    fn finish(mut self) -> io::Result<()> {
+        self.rebuild.finish(&mut self.held).map_err(io::Error::other)?;
+        self.out.write_all(&self.held)?;
+        self.out.flush()
+    }
+}
+
+impl Write for Regzip<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.rebuild.write(bytes, &mut self.held).map_err(io::Error::other)?;
+        if self.held.len() >= HELD {
+            self.out.write_all(&self.held)?;
+            self.held.clear();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reports what passes through.
+struct Counted<'a> {
+    inner: &'a mut dyn Write,
+    progress: &'a dyn Progress,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.progress.advance(count as u64);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
