@@ -20,7 +20,7 @@ use orlop::digest::Id;
 use orlop::fs::{self, Disk, Fs};
 use orlop::ops::images::images;
 use orlop::ops::input::Input;
-use orlop::ops::save::{SaveOptions, save};
+use orlop::ops::save::{Original, SaveOptions, save};
 use orlop::pack::format::{Codec, FrameKind, PackKind};
 use orlop::pack::frame::EncodedFrame;
 use orlop::pack::tables::FrameEntry;
@@ -113,6 +113,7 @@ fn one_save(root: &Path, round: u8) -> Duration {
         now: Time::from_nanos(1_700_000_000_000_000_000 + i64::from(round)),
         now_as_given: true,
         program: "bench",
+        original: Original::Keep,
     };
     let started = Instant::now();
     save(&mut open(root), input, &options, &()).expect("a save");

@@ -25,7 +25,7 @@ use orlop::image::Query;
 use orlop::ops::export::Export;
 use orlop::ops::input::Input;
 use orlop::ops::resolve::resolve;
-use orlop::ops::save::{SaveOptions, save};
+use orlop::ops::save::{Original, SaveOptions, save};
 use orlop::size::ByteCount;
 use orlop::store::{OpenOptions, Store};
 use orlop::time::Time;
@@ -137,7 +137,8 @@ fn race(
 
 fn save_options(version: usize, level: i32) -> Result<SaveOptions<'static>> {
     let now = Time::from_nanos(i64::try_from(version + 1)? * 86_400_000_000_000);
-    Ok(SaveOptions { tag: None, level, now, now_as_given: true, program: PROGRAM })
+    let original = Original::Keep;
+    Ok(SaveOptions { tag: None, level, now, now_as_given: true, program: PROGRAM, original })
 }
 
 /// Bytes of all files below a folder.

@@ -10,6 +10,7 @@ mod concurrent;
 mod cost;
 mod crash;
 mod damage;
+mod dialects;
 mod engines;
 mod fixtures;
 mod format;

@@ -8,6 +8,7 @@
 pub(crate) mod counting;
 pub(crate) mod docker;
 pub(crate) mod images;
+pub(crate) mod layouts;
 pub(crate) mod shelf;
 pub(crate) mod stores;
 pub(crate) mod tars;

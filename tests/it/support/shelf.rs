@@ -13,7 +13,7 @@ use orlop::image::Query;
 use orlop::ops::export::{Export, ExportOutcome};
 use orlop::ops::input::Input;
 use orlop::ops::resolve::resolve;
-use orlop::ops::save::{SaveError, SaveOptions, SaveOutcome, save};
+use orlop::ops::save::{Original, SaveError, SaveOptions, SaveOutcome, save};
 use orlop::store::{OpenOptions, Store};
 use orlop::time::Time;
 
@@ -86,7 +86,17 @@ impl Shelf {
         self.save_input(Input::from_file("input.tar".to_owned(), file).unwrap())
     }
 
-    fn save_input(&mut self, input: Input) -> Result<SaveOutcome, SaveError> {
+    /// Saves what was opened.
+    pub(crate) fn save_input(&mut self, input: Input) -> Result<SaveOutcome, SaveError> {
+        self.save_with(input, Original::Keep)
+    }
+
+    /// The same, and says what is kept of the archive as a whole.
+    pub(crate) fn save_with(
+        &mut self,
+        input: Input,
+        original: Original,
+    ) -> Result<SaveOutcome, SaveError> {
         self.clock += 1_000_000_000;
         let options = SaveOptions {
             tag: None,
@@ -94,6 +104,7 @@ impl Shelf {
             now: Time::from_nanos(self.clock),
             now_as_given: false,
             program: "test",
+            original,
         };
         save(&mut self.store, input, &options, &())
     }

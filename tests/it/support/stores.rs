@@ -15,7 +15,7 @@ use orlop::ops::export::Export;
 use orlop::ops::images::images;
 use orlop::ops::input::Input;
 use orlop::ops::resolve::resolve;
-use orlop::ops::save::{self, SaveError, SaveOptions, SaveOutcome};
+use orlop::ops::save::{self, Original, SaveError, SaveOptions, SaveOutcome};
 use orlop::store::{OpenOptions, Store, StoreError};
 use orlop::time::Time;
 use sha2::{Digest, Sha256};
@@ -108,6 +108,7 @@ pub(crate) fn save(store: &mut Store, archive: &[u8]) -> Result<SaveOutcome, Sav
         now: Time::from_nanos(NOW),
         now_as_given: true,
         program: "test",
+            original: Original::Keep,
     };
     save::save(store, input.unwrap(), &options, &())
 }
