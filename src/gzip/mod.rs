@@ -63,6 +63,9 @@ pub trait Encoder: Send {
     /// end a stream. Only [`finish`](Self::finish) may follow.
     fn flush(&mut self, out: &mut Vec<u8>);
 
-    /// Ends the stream; nothing may follow.
+    /// Ends the stream; only [`reset`](Self::reset) may follow.
     fn finish(&mut self, out: &mut Vec<u8>);
+
+    /// Starts another stream, which knows nothing of the one before.
+    fn reset(&mut self);
 }
