@@ -4,6 +4,7 @@
 //! environment and no clock: times, names and progress come in as arguments.
 
 pub mod export;
+mod gather;
 pub mod images;
 pub mod input;
 pub mod inspect;
