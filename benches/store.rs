@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use orlop::digest::Digest;
 use orlop::fs::{Disk, open_input};
 use orlop::image::Query;
-use orlop::ops::export::Export;
+use orlop::ops::export::{Export, ExportOptions, Form};
 use orlop::ops::input::Input;
 use orlop::ops::resolve::resolve;
 use orlop::ops::save::{Original, SaveOptions, save};
@@ -123,7 +123,8 @@ fn race(
         let start = Instant::now();
         let found = resolve(&store, &query, &|_| None)?;
         let mut out = BufWriter::with_capacity(1 << 20, File::create(root.join("out.tar"))?);
-        Export::plan(&store, &[found])?.write(&mut out, &())?;
+        let export = Export::plan(&store, &[found], &ExportOptions::default(), &())?;
+        export.write(&mut out, Form::Plain, &())?;
         out.flush()?;
         ours.export += start.elapsed();
         let start = Instant::now();

@@ -4,10 +4,14 @@
 //! Owns the crates for all of them. Every decoder is bounded: by the length that
 //! the caller expects, or by a window of 128 MiB at most.
 
+mod writers;
+
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
 use zstd::zstd_safe::{CCtx, CParameter, DCtx, DParameter, get_error_name};
+
+pub use writers::{Crc32, Expander, ZstdWriter};
 
 /// The largest window, as a power of two, that a frame may ask of its decoder.
 pub const FRAME_WINDOW_LOG: u32 = 23;

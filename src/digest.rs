@@ -213,6 +213,11 @@ impl<T> Hashing<T> {
     pub fn finish(self) -> (Digest, u64) {
         (self.hasher.finish(), self.bytes)
     }
+
+    /// What was wrapped, and the digest and count of the bytes that passed.
+    pub fn into_parts(self) -> (T, Digest, u64) {
+        (self.inner, self.hasher.finish(), self.bytes)
+    }
 }
 
 impl<T: io::Read> io::Read for Hashing<T> {

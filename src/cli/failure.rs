@@ -194,6 +194,11 @@ impl From<ExportError> for Failure {
             {
                 error.into()
             }
+            error @ (ExportError::NoPlatform { .. } | ExportError::NothingThere { .. }) => {
+                Self::of("cannot export", &error, Exit::NotFound)
+            }
+            error @ ExportError::Artifact { .. } => Self::of("cannot export", &error, Exit::Usage)
+                .hint("write it as an OCI layout: --format oci"),
             error => Self::of("cannot export", &error, Exit::Failed),
         }
     }

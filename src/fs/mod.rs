@@ -2,12 +2,13 @@
 //!
 //! The store works through the [`Fs`] trait, so that tests can fail or freeze
 //! it at the n-th operation ([`faulty`]). Inputs and outputs of a user's choice
-//! (archives, not the store) go through [`open_input`] and [`output`].
+//! (archives, not the store) go through [`open_input`], [`output`] and [`folder`].
 //! Every error names its path. SQLite does its own file access, which this
 //! seam can't see (see `catalog`).
 
 pub mod disk;
 pub mod faulty;
+pub mod folder;
 mod input;
 pub mod output;
 

@@ -8,18 +8,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Error, Result, random_name};
 
-/// Files that aren't whole yet, for [`remove_unfinished`].
+/// Files and folders that aren't whole yet, for [`remove_unfinished`].
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
+pub(super) fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes all files that aren't whole yet: for a process that must end now.
+/// Removes all that isn't whole yet: for a process that must end now.
 #[expect(clippy::disallowed_methods, reason = "this module owns file access")]
 pub fn remove_unfinished() {
     for part in unfinished().iter() {
-        drop(std::fs::remove_file(part));
+        drop(std::fs::remove_file(part).or_else(|_| std::fs::remove_dir_all(part)));
     }
 }
 

@@ -1,79 +1,210 @@
-//! Writing image archives that every engine loads: an OCI layout and a
-//! `manifest.json` in one tar, with plain layers.
+//! Writing image archives that engines load: an OCI layout and a
+//! `manifest.json` in one tar, an OCI layout alone, or the layout of Docker 1.10
+//! to 24.
 //!
 //! The same set of images always gives the same bytes, in whatever order they
-//! are asked for, and the length is known before the first byte. Every layer
-//! that is handed in is hashed on its way out; one that is not what its digest
-//! says fails the archive. Members are plain files and two folders, USTAR, with
-//! no links, times or owners. A length of 8 GiB or more goes into a PAX record,
-//! as Docker's own archives have it, rather than into a base-256 field.
+//! are asked for, and the length is known before the first byte. No document may
+//! list what isn't there, but for layers that are said to be elsewhere. Every
+//! layer that is handed in is hashed on its way out; one that is not what its
+//! digest says fails the archive. Members are plain files and folders, with no
+//! times or owners; links are in the layout of old Docker alone, which has them.
 //! Knows nothing of where layers come from.
+
+mod documents;
+mod legacy;
+mod sink;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::{self, Write};
 
-use serde::Serialize;
+use serde_json::Value;
 
 use crate::digest::{Digest, DigestHasher};
 use crate::image::error::Error;
-use crate::image::manifest::{Descriptor, Index, Manifest, to_json};
+use crate::image::manifest::{Descriptor, Index, Manifest};
 use crate::image::media_type;
 use crate::image::reference::Reference;
-use crate::layer::header::BLOCK;
 
-const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
-const CONTAINERD_NAME: &str = "io.containerd.image.name";
-const OCI_NAME: &str = "org.opencontainers.image.ref.name";
-/// The first length that 11 octal digits can't hold.
-const FIRST_LONG: u64 = 8 << 30;
-const END_BLOCKS: u64 = 2;
-const FILE_MODE: u32 = 0o644;
-const FOLDER_MODE: u32 = 0o755;
+pub use sink::{Sink, TarSink};
 
-/// An image to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What layout an archive has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// An OCI layout with a `manifest.json`.
+    #[default]
+    Docker,
+    /// An OCI layout alone.
+    Oci,
+    /// A folder for each layer, as Docker 1.10 to 24 wrote it.
+    DockerLegacy,
+}
+
+/// An image, image index or artifact to be written.
+#[derive(Debug, Clone, PartialEq)]
 pub struct EmitImage {
     /// Its names; may be none.
     pub references: Vec<Reference>,
-    /// The config's bytes.
-    pub config: Vec<u8>,
-    /// The bytes of the manifest, which lists exactly this config and these
-    /// layers.
-    pub manifest: Vec<u8>,
-    /// Diff IDs and lengths in bytes of the plain layer tars, lowest first.
-    pub layers: Vec<(Digest, u64)>,
+    /// What `index.json` points at.
+    pub root: Descriptor,
+    /// The root, and all documents below it and below its referrers.
+    pub documents: Vec<EmitDocument>,
+    /// Other blobs that the documents list: digests and lengths in bytes.
+    pub blobs: Vec<(Digest, u64)>,
+    /// What the documents list and the archive need not hold.
+    pub elsewhere: HashSet<Digest>,
+    /// How it appears in `manifest.json`; an artifact doesn't.
+    pub docker: Option<DockerImage>,
+    /// Manifests about the root: `index.json` lists them as well.
+    pub referrers: Vec<Descriptor>,
+}
+
+/// A small blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmitDocument {
+    /// What it is.
+    pub kind: DocumentKind,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// What a document is, in the order in which they are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DocumentKind {
+    /// A config.
+    Config,
+    /// A manifest.
+    Manifest,
+    /// An image index.
+    Index,
+}
+
+/// An image as `manifest.json` lists it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DockerImage {
+    /// Digest of the config.
+    pub config: Digest,
+    /// The layers, lowest first.
+    pub layers: Vec<DockerLayer>,
+}
+
+/// A layer as `manifest.json` lists it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DockerLayer {
+    /// Digest of the blob; in the layout of old Docker, the diff ID.
+    pub digest: Digest,
+    /// Digest of the plain tar.
+    pub diff_id: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its descriptor, where it is elsewhere.
+    pub source: Option<Value>,
+}
+
+/// One member of an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmitMember {
+    /// Its path, without `/` at its start.
+    pub path: String,
+    /// What it holds.
+    pub body: EmitBody,
+}
+
+/// What a member holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EmitBody {
+    /// It is a folder.
+    Folder,
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// A blob of that digest and length, to be handed in.
+    Blob(Digest, u64),
+    /// It is a symbolic link to there.
+    Link(String),
 }
 
 /// An archive that is about to be written.
 #[derive(Debug)]
 pub struct EmitPlan {
-    /// What stands before the layers, ready to write.
-    documents: Vec<File>,
+    members: Vec<EmitMember>,
     layers: Vec<(Digest, u64)>,
-}
-
-#[derive(Debug)]
-struct File {
-    path: String,
-    /// `None` for a folder.
-    body: Option<Vec<u8>>,
 }
 
 /// An image as it goes into the archive.
 struct Entry {
     references: BTreeSet<Reference>,
-    config: Digest,
     image: EmitImage,
 }
 
-/// One item of `manifest.json`. Docker writes `null` for no tags, and every
-/// loader takes that.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Item<'a> {
-    config: String,
-    repo_tags: Option<Vec<&'a Reference>>,
-    layers: Vec<String>,
+impl Entry {
+    /// What error messages call it, and what sorts images without names.
+    fn config(&self) -> Digest {
+        self.image.config()
+    }
+}
+
+impl EmitImage {
+    /// An image of plain layers: diff IDs and lengths in bytes, lowest first. The
+    /// manifest lists exactly this config and these layers.
+    pub fn plain(
+        references: Vec<Reference>,
+        config: Vec<u8>,
+        manifest: Vec<u8>,
+        layers: Vec<(Digest, u64)>,
+    ) -> Self {
+        let own_type = Manifest::parse(&manifest).ok().and_then(|manifest| manifest.media_type);
+        let media_type = own_type.unwrap_or_else(|| media_type::OCI_MANIFEST.to_owned());
+        let root = Descriptor::new(&media_type, Digest::of(&manifest), manifest.len() as u64);
+        let docker_layers = layers.iter().map(|&(digest, size)| DockerLayer {
+            digest,
+            diff_id: digest,
+            size,
+            source: None,
+        });
+        let docker = DockerImage { config: Digest::of(&config), layers: docker_layers.collect() };
+        let documents = vec![
+            EmitDocument { kind: DocumentKind::Config, bytes: config },
+            EmitDocument { kind: DocumentKind::Manifest, bytes: manifest },
+        ];
+        Self {
+            references,
+            root,
+            documents,
+            blobs: layers,
+            elsewhere: HashSet::new(),
+            docker: Some(docker),
+            referrers: Vec::new(),
+        }
+    }
+
+    fn config(&self) -> Digest {
+        self.docker.as_ref().map_or(self.root.digest, |docker| docker.config)
+    }
+
+    /// Takes in what another image of the same root has besides, which are
+    /// referrers. The order is then one that doesn't depend on which came first.
+    fn absorb(&mut self, other: Self) {
+        if *self == other {
+            return;
+        }
+        self.documents.extend(other.documents);
+        self.documents.sort_by_key(|document| (document.kind, Digest::of(&document.bytes)));
+        self.documents.dedup();
+        self.blobs.extend(other.blobs);
+        self.blobs.sort_unstable();
+        self.elsewhere.extend(other.elsewhere);
+        self.referrers.extend(other.referrers);
+        self.referrers.sort_by_key(|referrer| referrer.digest);
+        self.referrers.dedup();
+    }
+}
+
+impl DockerImage {
+    fn layer_sources(&self) -> BTreeMap<String, Value> {
+        let layers = self.layers.iter();
+        layers
+            .filter_map(|layer| Some((layer.diff_id.to_string(), layer.source.clone()?)))
+            .collect()
+    }
 }
 
 impl EmitPlan {
@@ -82,28 +213,49 @@ impl EmitPlan {
     ///
     /// # Errors
     /// [`Error::ReferenceTwice`] if two different images have one reference,
-    /// [`Error::ManifestMismatch`] if a manifest doesn't list its image's config
-    /// and layers, [`Error::LengthMismatch`] if a layer has two lengths.
-    pub fn new(images: Vec<EmitImage>) -> Result<Self, Error> {
+    /// [`Error::ManifestMismatch`] if a document lists what isn't there,
+    /// [`Error::LengthMismatch`] if a layer has two lengths.
+    pub fn new(format: Format, images: Vec<EmitImage>) -> Result<Self, Error> {
         let entries = merge(images)?;
-        let layers = layers_in_order(&entries)?;
-        let mut documents = vec![
-            file("oci-layout", LAYOUT.to_vec()),
-            file("index.json", index(&entries)),
-            file("manifest.json", list(&entries)),
-            File { path: "blobs/".to_owned(), body: None },
-            File { path: "blobs/sha256/".to_owned(), body: None },
+        if format == Format::DockerLegacy {
+            return legacy::plan(&entries);
+        }
+        let documents = documents_in_order(&entries);
+        check_documents(&entries, &documents)?;
+        let mut members = vec![
+            file("oci-layout", documents::LAYOUT.to_vec()),
+            file("index.json", documents::index(&entries)),
         ];
+        if format == Format::Docker {
+            members.push(file("manifest.json", documents::list(&entries)));
+        }
+        members.extend([folder("blobs/"), folder("blobs/sha256/")]);
         let mut written = HashSet::new();
-        let configs = entries.iter().map(|(_, entry)| (entry.config, &entry.image.config));
-        let manifests = entries.iter().map(|(digest, entry)| (*digest, &entry.image.manifest));
-        for (digest, bytes) in configs.chain(manifests) {
+        for (digest, document) in documents {
             if written.insert(digest) {
-                documents.push(file(&blob_path(&digest), bytes.clone()));
+                members.push(file(&blob_path(&digest), document.bytes.clone()));
             }
         }
-        let layers = layers.into_iter().filter(|(digest, _)| !written.contains(digest)).collect();
-        Ok(Self { documents, layers })
+        for (digest, size) in blobs_in_order(&entries)? {
+            if written.insert(digest) {
+                members.push(blob(blob_path(&digest), digest, size));
+            }
+        }
+        Ok(Self::of(members))
+    }
+
+    fn of(members: Vec<EmitMember>) -> Self {
+        let layers = members.iter().filter_map(|member| match member.body {
+            EmitBody::Blob(digest, size) => Some((digest, size)),
+            _ => None,
+        });
+        let layers = layers.collect();
+        Self { members, layers }
+    }
+
+    /// The members in the order in which they are written.
+    pub fn members(&self) -> &[EmitMember] {
+        &self.members
     }
 
     /// The layers in the order in which they will be asked for, each once, with
@@ -112,14 +264,15 @@ impl EmitPlan {
         &self.layers
     }
 
-    /// The length of the whole archive in bytes.
+    /// The length of the whole archive in bytes, as a tar.
     pub fn size(&self) -> u64 {
-        let documents = self
-            .documents
-            .iter()
-            .map(|file| member_size(file.body.as_ref().map_or(0, |body| body.len() as u64)));
-        let layers = self.layers.iter().map(|&(_, size)| member_size(size));
-        documents.chain(layers).sum::<u64>() + END_BLOCKS * BLOCK as u64
+        let bodies = self.members.iter().map(|member| sink::member_size(member.size()));
+        bodies.sum::<u64>() + sink::END_SIZE
+    }
+
+    /// The bytes of all members, as files of their own.
+    pub fn content_size(&self) -> u64 {
+        self.members.iter().map(EmitMember::size).sum()
     }
 
     /// Writes the archive; `layer` writes the body of the layer that it is
@@ -131,76 +284,92 @@ impl EmitPlan {
     /// then is no archive.
     pub fn write<E: From<Error>>(
         &self,
-        out: &mut dyn Write,
+        sink: &mut dyn Sink,
         mut layer: impl FnMut(&Digest, &mut dyn Write) -> Result<(), E>,
     ) -> Result<(), E> {
-        for file in &self.documents {
-            let body = file.body.as_deref();
-            write_document(out, &file.path, body).map_err(|source| Error::Write { source })?;
+        let failed = |source| Error::Write { source };
+        for EmitMember { path, body } in &self.members {
+            match body {
+                EmitBody::Folder => sink.folder(path).map_err(failed)?,
+                EmitBody::Link(target) => sink.link(path, target).map_err(failed)?,
+                EmitBody::Bytes(bytes) => {
+                    let size = bytes.len() as u64;
+                    let written = sink.file(path, size).and_then(|()| sink.write_all(bytes));
+                    written.and_then(|()| sink.end_file(size)).map_err(failed)?;
+                }
+                &EmitBody::Blob(digest, size) => {
+                    sink.file(path, size).map_err(failed)?;
+                    let hasher = DigestHasher::default();
+                    let mut body = Checked { out: &mut *sink, left: size, found: 0, hasher };
+                    layer(&digest, &mut body)?;
+                    body.check(digest, size)?;
+                    sink.end_file(size).map_err(failed)?;
+                }
+            }
         }
-        for &(digest, size) in &self.layers {
-            write_header(out, &blob_path(&digest), Some(size))
-                .map_err(|source| Error::Write { source })?;
-            let mut body =
-                Checked { out: &mut *out, left: size, found: 0, hasher: DigestHasher::default() };
-            layer(&digest, &mut body)?;
-            body.check(digest, size)?;
-            pad(out, size).map_err(|source| Error::Write { source })?;
-        }
-        let end = [0; BLOCK];
-        for _ in 0..END_BLOCKS {
-            out.write_all(&end).map_err(|source| Error::Write { source })?;
-        }
-        Ok(out.flush().map_err(|source| Error::Write { source })?)
+        Ok(sink.finish().map_err(failed)?)
     }
 }
 
-/// Merges equal images and sorts them by first reference, then digest. Pairs
-/// each with its manifest's digest.
-fn merge(images: Vec<EmitImage>) -> Result<Vec<(Digest, Entry)>, Error> {
-    let mut by_manifest: BTreeMap<Digest, Entry> = BTreeMap::new();
+impl EmitMember {
+    /// The length of its body in bytes.
+    pub fn size(&self) -> u64 {
+        match &self.body {
+            EmitBody::Folder | EmitBody::Link(_) => 0,
+            EmitBody::Bytes(bytes) => bytes.len() as u64,
+            EmitBody::Blob(_, size) => *size,
+        }
+    }
+}
+
+/// Merges equal images and sorts them by first reference, then config, then
+/// root.
+fn merge(images: Vec<EmitImage>) -> Result<Vec<Entry>, Error> {
+    let mut by_root: BTreeMap<Digest, Entry> = BTreeMap::new();
     let mut owners: HashMap<Reference, (Digest, Digest)> = HashMap::new();
     for mut image in images {
-        let (manifest, config) = (Digest::of(&image.manifest), Digest::of(&image.config));
-        check_manifest(&image, manifest, config)?;
+        let (root, config) = (image.root.digest, image.config());
         let references = std::mem::take(&mut image.references);
         for reference in &references {
-            let (owner, first) = *owners.entry(reference.clone()).or_insert((manifest, config));
-            if owner != manifest {
+            let (owner, first) = *owners.entry(reference.clone()).or_insert((root, config));
+            if owner != root {
                 let reference = reference.to_string();
                 return Err(Error::ReferenceTwice { reference, first, second: config });
             }
         }
-        let new = || Entry { references: BTreeSet::new(), config, image };
-        by_manifest.entry(manifest).or_insert_with(new).references.extend(references);
+        if let Some(entry) = by_root.get_mut(&root) {
+            entry.references.extend(references);
+            entry.image.absorb(image);
+        } else {
+            let references = references.into_iter().collect();
+            by_root.insert(root, Entry { references, image });
+        }
     }
-    let mut entries: Vec<_> = by_manifest.into_iter().collect();
-    entries.sort_by(|(one, a), (two, b)| {
-        (a.references.first(), a.config, one).cmp(&(b.references.first(), b.config, two))
+    let mut entries: Vec<_> = by_root.into_values().collect();
+    entries.sort_by(|one, other| {
+        let key = |entry: &Entry| (entry.config(), entry.image.root.digest);
+        let first = one.references.first().cmp(&other.references.first());
+        first.then_with(|| key(one).cmp(&key(other)))
     });
     Ok(entries)
 }
 
-fn check_manifest(image: &EmitImage, digest: Digest, config: Digest) -> Result<(), Error> {
-    let mismatch = |problem| Error::ManifestMismatch { manifest: digest, problem };
-    let manifest = Manifest::parse(&image.manifest).map_err(|_| mismatch("it can't be read"))?;
-    if manifest.config.digest != config || manifest.config.size != image.config.len() as u64 {
-        return Err(mismatch("its config is another"));
-    }
-    let listed = manifest.layers.iter().map(|layer| (layer.digest, layer.size));
-    if !listed.eq(image.layers.iter().copied()) {
-        return Err(mismatch("its layers are others"));
-    }
-    Ok(())
+/// All configs, then all manifests, then all indexes.
+fn documents_in_order(entries: &[Entry]) -> Vec<(Digest, &EmitDocument)> {
+    let all = entries.iter().flat_map(|entry| &entry.image.documents);
+    let mut documents: Vec<_> =
+        all.map(|document| (Digest::of(&document.bytes), document)).collect();
+    documents.sort_by_key(|(_, document)| document.kind);
+    documents
 }
 
-/// Each layer once, where it is first needed.
-fn layers_in_order(entries: &[(Digest, Entry)]) -> Result<Vec<(Digest, u64)>, Error> {
+/// Each blob once, where it is first needed.
+fn blobs_in_order(entries: &[Entry]) -> Result<Vec<(Digest, u64)>, Error> {
     let mut sizes: HashMap<Digest, u64> = HashMap::new();
-    let mut layers = Vec::new();
-    for &(digest, size) in entries.iter().flat_map(|(_, entry)| &entry.image.layers) {
+    let mut blobs = Vec::new();
+    for &(digest, size) in entries.iter().flat_map(|entry| &entry.image.blobs) {
         match sizes.insert(digest, size) {
-            None => layers.push((digest, size)),
+            None => blobs.push((digest, size)),
             Some(expected) if expected != size => {
                 let what = format!("layer {digest}");
                 return Err(Error::LengthMismatch { what, expected, found: size });
@@ -208,45 +377,52 @@ fn layers_in_order(entries: &[(Digest, Entry)]) -> Result<Vec<(Digest, u64)>, Er
             Some(_) => {}
         }
     }
-    Ok(layers)
+    Ok(blobs)
 }
 
-/// `index.json`: one descriptor for each image and tag. containerd takes the
-/// full name, Podman and other OCI tools the tag.
-fn index(entries: &[(Digest, Entry)]) -> Vec<u8> {
-    let mut manifests = Vec::new();
-    for (digest, entry) in entries {
-        let size = entry.image.manifest.len() as u64;
-        let media_type = Manifest::parse(&entry.image.manifest)
-            .ok()
-            .and_then(|manifest| manifest.media_type)
-            .unwrap_or_else(|| media_type::OCI_MANIFEST.to_owned());
-        let descriptor = Descriptor::new(&media_type, *digest, size);
-        let named = entry.references.iter().map(|reference| {
-            let name = (CONTAINERD_NAME.to_owned(), reference.to_string());
-            let tag = (OCI_NAME.to_owned(), reference.tag().to_owned());
-            Descriptor { annotations: BTreeMap::from([name, tag]), ..descriptor.clone() }
-        });
-        manifests.extend(named);
-        if entry.references.is_empty() {
-            manifests.push(descriptor);
+/// Whatever a document lists is there, in that length, or known to be elsewhere.
+fn check_documents(entries: &[Entry], documents: &[(Digest, &EmitDocument)]) -> Result<(), Error> {
+    let mut sizes: HashMap<Digest, u64> = HashMap::new();
+    let blobs = entries.iter().flat_map(|entry| &entry.image.blobs).copied();
+    let small = documents.iter().map(|(digest, document)| (*digest, document.bytes.len() as u64));
+    sizes.extend(blobs.chain(small));
+    let elsewhere: HashSet<Digest> =
+        entries.iter().flat_map(|entry| &entry.image.elsewhere).copied().collect();
+    let there = |listed: &Descriptor| sizes.get(&listed.digest) == Some(&listed.size);
+    let known = |listed: &Descriptor| there(listed) || elsewhere.contains(&listed.digest);
+    for (digest, document) in documents {
+        let mismatch = |problem| Error::ManifestMismatch { manifest: *digest, problem };
+        match document.kind {
+            DocumentKind::Config => {}
+            DocumentKind::Manifest => {
+                let manifest = Manifest::parse(&document.bytes);
+                let manifest = manifest.map_err(|_| mismatch("it can't be read"))?;
+                if !there(&manifest.config) {
+                    return Err(mismatch("its config is another"));
+                }
+                if !manifest.layers.iter().all(known) {
+                    return Err(mismatch("its layers are others"));
+                }
+            }
+            DocumentKind::Index => {
+                let index = Index::parse(&document.bytes);
+                let index = index.map_err(|_| mismatch("it can't be read"))?;
+                if !index.manifests.iter().all(known) {
+                    return Err(mismatch("not all of its images are there"));
+                }
+            }
         }
     }
-    let media_type = Some(media_type::OCI_INDEX.to_owned());
-    to_json(&Index { schema_version: 2, media_type, manifests })
-}
-
-/// `manifest.json`: one item for each image.
-fn list(entries: &[(Digest, Entry)]) -> Vec<u8> {
-    let items = entries.iter().map(|(_, entry)| {
-        let tags: Vec<&Reference> = entry.references.iter().collect();
-        Item {
-            config: blob_path(&entry.config),
-            repo_tags: (!tags.is_empty()).then_some(tags),
-            layers: entry.image.layers.iter().map(|(digest, _)| blob_path(digest)).collect(),
+    let mut roots = entries
+        .iter()
+        .flat_map(|entry| std::iter::once(&entry.image.root).chain(entry.image.referrers.iter()));
+    match roots.find(|root| !there(root)) {
+        Some(root) => {
+            let problem = "it is not there itself";
+            Err(Error::ManifestMismatch { manifest: root.digest, problem })
         }
-    });
-    to_json(&items.collect::<Vec<_>>())
+        None => Ok(()),
+    }
 }
 
 /// Passes a layer on while counting and hashing it; drops what is too much.
@@ -288,269 +464,21 @@ impl Checked<'_> {
     }
 }
 
-fn file(path: &str, body: Vec<u8>) -> File {
-    File { path: path.to_owned(), body: Some(body) }
+fn folder(path: &str) -> EmitMember {
+    EmitMember { path: path.to_owned(), body: EmitBody::Folder }
+}
+
+fn file(path: &str, body: Vec<u8>) -> EmitMember {
+    EmitMember { path: path.to_owned(), body: EmitBody::Bytes(body) }
+}
+
+fn blob(path: String, digest: Digest, size: u64) -> EmitMember {
+    EmitMember { path, body: EmitBody::Blob(digest, size) }
 }
 
 fn blob_path(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
-/// Bytes that a member with a body of `size` bytes takes.
-fn member_size(size: u64) -> u64 {
-    let block = BLOCK as u64;
-    let record = if size < FIRST_LONG { 0 } else { 2 * block };
-    record + block + size.next_multiple_of(block)
-}
-
-fn write_document(out: &mut dyn Write, path: &str, body: Option<&[u8]>) -> io::Result<()> {
-    write_header(out, path, body.map(|body| body.len() as u64))?;
-    let body = body.unwrap_or_default();
-    out.write_all(body)?;
-    pad(out, body.len() as u64)
-}
-
-/// The header of a file of `size` bytes, or of a folder.
-fn write_header(out: &mut dyn Write, path: &str, size: Option<u64>) -> io::Result<()> {
-    let length = size.unwrap_or(0);
-    if length < FIRST_LONG {
-        let (kind, mode) = match size {
-            Some(_) => (tar::EntryType::Regular, FILE_MODE),
-            None => (tar::EntryType::Directory, FOLDER_MODE),
-        };
-        return out.write_all(header(path, kind, mode, length)?.as_bytes());
-    }
-    // Go, too, names the record after its file and leaves the size field zero.
-    let record = size_record(length);
-    let name = path.rsplit_once('/').map_or_else(
-        || format!("PaxHeaders.0/{path}"),
-        |(folder, name)| format!("{folder}/PaxHeaders.0/{name}"),
-    );
-    let kind = tar::EntryType::XHeader;
-    out.write_all(header(&name, kind, FILE_MODE, record.len() as u64)?.as_bytes())?;
-    out.write_all(record.as_bytes())?;
-    pad(out, record.len() as u64)?;
-    out.write_all(header(path, tar::EntryType::Regular, FILE_MODE, 0)?.as_bytes())
-}
-
-fn header(path: &str, kind: tar::EntryType, mode: u32, size: u64) -> io::Result<tar::Header> {
-    let mut header = tar::Header::new_ustar();
-    header.set_path(path)?;
-    header.set_entry_type(kind);
-    header.set_mode(mode);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_size(size);
-    header.set_cksum();
-    Ok(header)
-}
-
-/// A PAX record for `size`; its length counts itself.
-fn size_record(size: u64) -> String {
-    let rest = format!(" size={size}\n");
-    let mut length = rest.len() + 1;
-    while length != rest.len() + length.to_string().len() {
-        length += 1;
-    }
-    format!("{length}{rest}")
-}
-
-/// Zeros up to the next block.
-fn pad(out: &mut dyn Write, size: u64) -> io::Result<()> {
-    let missing = size.next_multiple_of(BLOCK as u64) - size;
-    io::copy(&mut io::Read::take(io::repeat(0), missing), out).map(drop)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::image::manifest::make_manifest;
-    use crate::image::tests::load;
-    use crate::image::{Dialect, MemberKind, Members, Stream};
-
-    fn image(names: &[&str], layers: &[&[u8]]) -> EmitImage {
-        let layers: Vec<(Digest, u64)> =
-            layers.iter().map(|layer| (Digest::of(layer), layer.len() as u64)).collect();
-        let diff_ids: Vec<&Digest> = layers.iter().map(|(digest, _)| digest).collect();
-        let config = serde_json::json!({"rootfs": {"type": "layers", "diff_ids": diff_ids}});
-        let config = serde_json::to_vec(&config).unwrap();
-        let manifest = make_manifest(Digest::of(&config), config.len() as u64, &layers);
-        let references = names.iter().map(|name| Reference::parse(name).unwrap()).collect();
-        EmitImage { references, config, manifest, layers }
-    }
-
-    const BASE: &[u8] = &[b'b'; 700];
-
-    fn write(images: Vec<EmitImage>) -> Vec<u8> {
-        let plan = EmitPlan::new(images).unwrap();
-        let mut out = Vec::new();
-        let mut asked = Vec::new();
-        plan.write(&mut out, |digest, body| {
-            asked.push(*digest);
-            let bytes = [BASE, b"one", b"two"].into_iter().find(|b| Digest::of(b) == *digest);
-            body.write_all(bytes.unwrap()).map_err(|source| Error::Write { source })
-        })
-        .unwrap();
-        assert_eq!(asked, plan.layers().iter().map(|(digest, _)| *digest).collect::<Vec<_>>());
-        assert_eq!(plan.size(), out.len() as u64);
-        out
-    }
-
-    fn some_images() -> Vec<EmitImage> {
-        vec![
-            image(&["app:2", "app:latest"], &[BASE, b"two"]),
-            image(&["ghcr.io/a/b:1"], &[BASE, BASE]),
-            image(&["app:1"], &[BASE, b"one"]),
-            image(&[], &[]),
-        ]
-    }
-
-    #[test]
-    fn reads_back_as_it_was() {
-        let tar = write(some_images());
-        let loaded = load(&tar).unwrap();
-        let archive = loaded.archive;
-        assert_eq!((archive.dialect, archive.warnings.len()), (Dialect::DockerHybrid, 0));
-        let names = |references: &[Reference]| {
-            references.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-        };
-        let found: Vec<_> = archive.images.iter().map(|image| names(&image.references)).collect();
-        assert_eq!(
-            found,
-            [
-                "",
-                "docker.io/library/app:1",
-                "docker.io/library/app:2 docker.io/library/app:latest",
-                "ghcr.io/a/b:1",
-            ]
-        );
-        for image in some_images() {
-            let same = archive.images.iter().find(|other| other.config == image.config).unwrap();
-            assert_eq!(same.manifest.as_ref(), Some(&image.manifest));
-            let diff_ids: Vec<_> = same.layers.iter().map(|layer| layer.diff_id).collect();
-            assert_eq!(diff_ids, image.layers.iter().map(|(id, _)| *id).collect::<Vec<_>>());
-        }
-        let paths: Vec<_> = loaded.members.iter().map(|member| member.path.as_str()).collect();
-        assert_eq!(
-            paths[..5],
-            ["oci-layout", "index.json", "manifest.json", "blobs", "blobs/sha256"]
-        );
-        assert_eq!(paths.len(), 5 + 4 + 4 + 3, "each blob once");
-        let layers = [BASE, b"one", b"two"].map(|layer| blob_path(&Digest::of(layer)));
-        assert_eq!(paths[13..], layers);
-    }
-
-    #[test]
-    fn the_order_of_images_does_not_matter() {
-        let tar = write(some_images());
-        let mut images = some_images();
-        images.reverse();
-        assert!(write(images) == tar);
-        let mut split = some_images();
-        let second = split[0].references.split_off(1);
-        split.push(EmitImage { references: second, ..split[0].clone() });
-        assert!(write(split) == tar, "one image under two names is one image");
-    }
-
-    #[test]
-    fn the_bytes_are_frozen() {
-        let tar = write(some_images());
-        let digest = "sha256:637ce285c022";
-        assert!(Digest::of(&tar).to_string().starts_with(digest), "{}", Digest::of(&tar));
-    }
-
-    #[test]
-    fn documents_are_as_engines_want_them() {
-        let image = image(&["app:1"], &[b"one"]);
-        let (config, manifest) = (Digest::of(&image.config), Digest::of(&image.manifest));
-        let size = image.manifest.len();
-        let layer = Digest::of(b"one").hex();
-        let tar = write(vec![image]);
-        let mut members = Members::new(Stream::new(tar.as_slice()));
-        let mut documents = Vec::new();
-        while let Some(member) = members.next_member().unwrap() {
-            if documents.len() == 3 {
-                assert_eq!(member.kind, MemberKind::Directory);
-                break;
-            }
-            documents.push(String::from_utf8(members.read_body(9999).unwrap()).unwrap());
-        }
-        let config = config.hex();
-        assert_eq!(
-            documents,
-            [
-                r#"{"imageLayoutVersion":"1.0.0"}"#.to_owned(),
-                format!(
-                    "{{\"schemaVersion\":2,\
-                 \"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":[{{\
-                 \"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\
-                 \"digest\":\"{manifest}\",\"size\":{size},\"annotations\":{{\
-                 \"io.containerd.image.name\":\"docker.io/library/app:1\",\
-                 \"org.opencontainers.image.ref.name\":\"1\"}}}}]}}"
-                ),
-                format!(
-                    "[{{\"Config\":\"blobs/sha256/{config}\",\
-                 \"RepoTags\":[\"docker.io/library/app:1\"],\
-                 \"Layers\":[\"blobs/sha256/{layer}\"]}}]"
-                ),
-            ]
-        );
-    }
-
-    #[test]
-    fn untagged_images_have_null_tags_and_no_annotations() {
-        let tar = write(vec![image(&[], &[])]);
-        let text = String::from_utf8_lossy(&tar);
-        assert!(text.contains("\"RepoTags\":null,\"Layers\":[]}]"));
-        assert!(!text.contains("annotations"));
-    }
-
-    #[test]
-    fn a_layer_that_is_not_itself_fails() {
-        let plan = EmitPlan::new(vec![image(&["app:1"], &[b"one"])]).unwrap();
-        let try_with = |given: &[u8]| {
-            let write = |_: &Digest, body: &mut dyn Write| -> Result<(), Error> {
-                body.write_all(given).map_err(|source| Error::Write { source })
-            };
-            plan.write(&mut Vec::new(), write).unwrap_err().to_string()
-        };
-        let layer = format!("`layer {}`", Digest::of(b"one"));
-        let length = format!("{layer} has the wrong length: expected 3 bytes, found");
-        assert_eq!(try_with(b"on"), format!("{length} 2"));
-        assert_eq!(try_with(b"ones"), format!("{length} 4"));
-        assert_eq!(try_with(b""), format!("{length} 0"));
-        let digest = format!("{layer} does not match its digest: expected {}", Digest::of(b"one"));
-        assert_eq!(try_with(b"ono"), format!("{digest}, found {}", Digest::of(b"ono")));
-    }
-
-    #[test]
-    fn plans_that_contradict_themselves_are_refused() {
-        let refused = |images| EmitPlan::new(images).unwrap_err().to_string();
-        let (one, two) = (image(&["app:1"], &[b"one"]), image(&["app:1"], &[b"two"]));
-        let text = refused(vec![one.clone(), two.clone()]);
-        assert!(text.starts_with("reference `docker.io/library/app:1` names two images"), "{text}");
-        let other_config = EmitImage { config: b"{}".to_vec(), ..one.clone() };
-        assert!(refused(vec![other_config]).ends_with("its config is another"));
-        let other_layers = EmitImage { layers: two.layers, ..one.clone() };
-        assert!(refused(vec![other_layers]).ends_with("its layers are others"));
-        let no_manifest = EmitImage { manifest: Vec::new(), ..one };
-        assert!(refused(vec![no_manifest]).ends_with("it can't be read"));
-    }
-
-    #[test]
-    fn long_layers_have_a_size_record() {
-        let size = FIRST_LONG + 5;
-        assert_eq!(size_record(size), "19 size=8589934597\n");
-        assert_eq!(member_size(size), 3 * 512 + FIRST_LONG + 512);
-        let mut out = Vec::new();
-        write_header(&mut out, &blob_path(&Digest::of(b"")), Some(size)).unwrap();
-        assert_eq!(out.len(), 1536);
-        let mut members = Members::new(Stream::new(out.as_slice()));
-        let member = members.next_member().unwrap().unwrap();
-        assert_eq!((member.path, member.size), (blob_path(&Digest::of(b"")), size));
-        let mut out = Vec::new();
-        write_header(&mut out, "f", Some(FIRST_LONG - 1)).unwrap();
-        assert_eq!(&out[124..136], b"77777777777\0");
-    }
-}
+mod tests;

@@ -32,7 +32,10 @@ pub use contents::{
     Contents, Document, FoundConfig, FoundLayer, FoundManifest, ManifestKind, Root,
 };
 pub use docker_archive::{Bodies, check_plain_layer, resolve, wanted};
-pub use emit::{EmitImage, EmitPlan};
+pub use emit::{
+    DockerImage, DockerLayer, DocumentKind, EmitBody, EmitDocument, EmitImage, EmitMember,
+    EmitPlan, Format, Sink, TarSink,
+};
 pub use error::Error;
 pub use lookalike::Lookalike;
 pub use manifest::{Descriptor, Index, Manifest, Platform, make_manifest, make_manifest_of};

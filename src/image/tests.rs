@@ -224,19 +224,17 @@ fn emit(loaded: &Loaded, tar: &[u8]) -> Vec<u8> {
             layers.push((layer.diff_id, member.size));
         }
         let made = make_manifest(image.config_digest, image.config.len() as u64, &layers);
-        images.push(EmitImage {
-            references: image.references.clone(),
-            config: image.config.clone(),
-            manifest: image.manifest.clone().unwrap_or(made),
-            layers,
-        });
+        let (names, config) = (image.references.clone(), image.config.clone());
+        let manifest = image.manifest.clone().unwrap_or(made);
+        images.push(EmitImage::plain(names, config, manifest, layers));
     }
-    let plan = EmitPlan::new(images).unwrap();
-    let mut out = Vec::new();
-    plan.write(&mut out, |digest, layer| {
+    let plan = EmitPlan::new(Format::Docker, images).unwrap();
+    let mut sink = TarSink::new(Vec::new());
+    plan.write(&mut sink, |digest, layer| {
         layer.write_all(bodies[digest]).map_err(|source| Error::Write { source })
     })
     .unwrap();
+    let out = sink.into_inner();
     assert_eq!(out.len() as u64, plan.size());
     out
 }

@@ -1,16 +1,27 @@
-//! `export`: stored images as one archive that `docker load` accepts.
+//! `export`: stored images as one archive that engines load.
 //!
 //! The same set of images gives the same bytes, in whatever order it is asked
-//! for. Every layer is checked against its diff ID as it is written.
+//! for. Every layer is checked against its digest as it is written.
+
+mod blobs;
+mod encode;
+mod rewrite;
+mod select;
 
 use std::io::{self, Write};
 
-use super::inspect::{documents, layers_of};
+use super::gather::Gathered;
 use super::resolve::Resolved;
 use crate::digest::Digest;
-use crate::image::{self, EmitImage, EmitPlan};
+use crate::fs::folder::FolderOutput;
+use crate::image::{self, EmitPlan, Format, Platform, Sink, TarSink};
 use crate::progress::Progress;
 use crate::store::{Store, StoreError};
+use blobs::{Blobs, Counted};
+use encode::Encoder;
+
+pub use encode::Form;
+pub use select::{ORIGINAL_INDEX, parse_platform};
 
 /// Why an export failed.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +33,44 @@ pub enum ExportError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A stored document can't be understood.
+    #[error("document {digest} is not valid")]
+    Document {
+        /// Which one.
+        digest: Digest,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// A layer is to be in another compression, and can't be read.
+    #[error("layer {digest} can't be compressed anew: its media type is `{media_type}`")]
+    Layer {
+        /// Which one.
+        digest: Digest,
+        /// What its manifest says that it is.
+        media_type: String,
+    },
+    /// None of the platforms that were asked for is there.
+    #[error("{image} is not there for {}, but for {}", asked.join(" or "), there.join(", "))]
+    NoPlatform {
+        /// As a person would name it.
+        image: String,
+        /// What was asked for.
+        asked: Vec<String>,
+        /// What there is.
+        there: Vec<String>,
+    },
+    /// An index of which no image was saved.
+    #[error("nothing that the index of {image} lists is in the store")]
+    NothingThere {
+        /// As a person would name it.
+        image: String,
+    },
+    /// What is no image can't be loaded as one.
+    #[error("{image} is no image, and has no place in a `docker-legacy` archive")]
+    Artifact {
+        /// As a person would name it.
+        image: String,
+    },
 }
 
 impl ExportError {
@@ -35,12 +84,134 @@ impl ExportError {
     }
 }
 
+/// What compression layers have in an archive.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LayerCompression {
+    /// As they were saved.
+    #[default]
+    Keep,
+    /// None: plain tars.
+    None,
+    /// gzip.
+    Gzip,
+    /// zstd.
+    Zstd,
+}
+
+/// How to export.
+#[derive(Debug, Clone)]
+pub struct ExportOptions {
+    /// The layout of the archive.
+    pub format: Format,
+    /// The compression of its layers.
+    pub layers: LayerCompression,
+    /// What is taken from indexes; all, if there are none.
+    pub platforms: Vec<Platform>,
+    /// Whether layers that are kept may be zstd; else they are made plain.
+    pub zstd_layers: bool,
+    /// Whether signatures and the like go out as well.
+    pub referrers: bool,
+}
+
+impl Default for ExportOptions {
+    fn default() -> Self {
+        Self {
+            format: Format::Docker,
+            layers: LayerCompression::Keep,
+            platforms: Vec::new(),
+            zstd_layers: true,
+            referrers: true,
+        }
+    }
+}
+
+/// Something that a user should know of an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Note {
+    /// Only one image of an index is in the store.
+    OneOfIndex {
+        /// As a person would name it.
+        image: String,
+        /// How much else the index lists.
+        absent: usize,
+    },
+    /// An index was made of those images that go out.
+    NewIndex {
+        /// As a person would name it.
+        image: String,
+        /// How many manifests it lists.
+        listed: usize,
+        /// How many it leaves out.
+        dropped: usize,
+    },
+    /// Attestations were left out.
+    AttestationsDropped {
+        /// As a person would name it.
+        image: String,
+        /// How many.
+        count: usize,
+    },
+    /// What is about digests that don't go out was left out.
+    ReferrersDropped {
+        /// How many.
+        count: usize,
+    },
+    /// Signatures and the like were left out for the consumer's sake.
+    ReferrersRefused {
+        /// As a person would name it.
+        image: String,
+        /// How many.
+        count: usize,
+    },
+    /// The layers of an image were decompressed for the consumer's sake.
+    ZstdMadePlain {
+        /// The manifest that lists them.
+        manifest: Digest,
+    },
+}
+
+impl std::fmt::Display for Note {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let plural = |count: usize| if count == 1 { "" } else { "s" };
+        match self {
+            Self::OneOfIndex { image, absent } => {
+                let s = plural(*absent);
+                write!(f, "{image}: one image of its index is stored, {absent} manifest{s} not; ")?;
+                f.write_str("the archive has that image, without the index")
+            }
+            Self::NewIndex { image, listed, dropped: 0 } => {
+                write!(f, "{image}: wrote a new index of {listed} manifests")
+            }
+            Self::NewIndex { image, listed, dropped } => {
+                write!(f, "{image}: wrote a new index of {listed} manifests, without {dropped}")
+            }
+            Self::AttestationsDropped { image, count } => {
+                let s = plural(*count);
+                write!(f, "{image}: left out {count} attestation{s} of images that are made anew")
+            }
+            Self::ReferrersDropped { count } => {
+                let s = plural(*count);
+                write!(f, "left out {count} manifest{s} about digests that don't go out")
+            }
+            Self::ReferrersRefused { image, count } => {
+                let s = plural(*count);
+                write!(f, "{image}: left out {count} manifest{s} about it, for this target")
+            }
+            Self::ZstdMadePlain { manifest } => {
+                let manifest = manifest.short();
+                write!(f, "manifest {manifest}: its zstd layers go out plain, for this target")
+            }
+        }
+    }
+}
+
 /// What was exported.
 #[derive(Debug, Clone, Copy)]
 pub struct ExportOutcome {
     /// Count of different images.
     pub images: usize,
-    /// Length of the archive in bytes.
+    /// Length of the archive in bytes; of a folder, of its files.
     pub bytes: u64,
     /// Bytes of frames that were decoded for it.
     pub decoded: u64,
@@ -50,64 +221,156 @@ pub struct ExportOutcome {
 #[derive(Debug)]
 pub struct Export<'s> {
     store: &'s Store,
+    blobs: Blobs<'s>,
     plan: EmitPlan,
     images: usize,
+    notes: Vec<Note>,
 }
 
 impl<'s> Export<'s> {
-    /// Reads the documents of these images, and plans the archive.
-    pub fn plan(store: &'s Store, images: &[Resolved]) -> Result<Self, ExportError> {
-        let mut emit = Vec::new();
-        let mut roots = Vec::new();
-        for resolved in images {
-            let (config, manifest) = documents(store, resolved)?;
-            let layers = layers_of(&config, &manifest, resolved)?;
-            let references = resolved.reference.clone().into_iter().collect();
-            emit.push(EmitImage { references, config, manifest, layers });
-            roots.push(resolved.revision.root);
+    /// Reads the documents of these images, and plans the archive. Layers that are
+    /// to be compressed anew are so for the first time.
+    pub fn plan(
+        store: &'s Store,
+        images: &[Resolved],
+        options: &ExportOptions,
+        progress: &'s dyn Progress,
+    ) -> Result<Self, ExportError> {
+        let mut blobs = Blobs::new(store, progress);
+        let (mut emit, mut roots, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+        if options.layers != LayerCompression::Keep {
+            progress.begin(None);
         }
+        for resolved in images {
+            let gathered = Gathered::read(store, resolved)?;
+            let image = select::select(resolved, &gathered, options, &mut blobs, &mut notes)?;
+            if options.format == Format::DockerLegacy && image.docker.is_none() {
+                return Err(ExportError::Artifact { image: select::called(resolved) });
+            }
+            roots.push(image.root.digest);
+            emit.push(image);
+        }
+        progress.finish();
         roots.sort_unstable();
         roots.dedup();
-        Ok(Self { store, plan: EmitPlan::new(emit)?, images: roots.len() })
+        let mut seen = Vec::new();
+        notes.retain(|note| {
+            let new = !seen.contains(note);
+            seen.push(note.clone());
+            new
+        });
+        let plan = EmitPlan::new(options.format, emit)?;
+        Ok(Self { store, blobs, plan, images: roots.len(), notes })
     }
 
-    /// Writes the archive.
+    /// What the user should know of the archive.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// What will be written.
+    pub fn members(&self) -> &[image::EmitMember] {
+        self.plan.members()
+    }
+
+    /// Writes the archive as a tar, in that form.
     pub fn write(
         &self,
         out: &mut dyn Write,
+        form: Form,
         progress: &dyn Progress,
     ) -> Result<ExportOutcome, ExportError> {
-        progress.begin(Some(self.plan.size()));
+        let failed = |source| ExportError::Image(image::Error::Write { source });
+        let mut written = Written { inner: out, count: 0 };
+        let encoder = Encoder::new(form, &mut written).map_err(failed)?;
+        let mut sink = TarSink::new(encoder);
+        let outcome = self.write_to(&mut sink, self.plan.size(), progress)?;
+        let encoder = sink.into_inner();
+        encoder.finish().and_then(Write::flush).map_err(failed)?;
+        Ok(ExportOutcome { bytes: written.count, ..outcome })
+    }
+
+    /// Writes the archive as files of their own.
+    pub fn write_folder(
+        &self,
+        folder: &mut FolderOutput,
+        progress: &dyn Progress,
+    ) -> Result<ExportOutcome, ExportError> {
+        self.write_to(&mut FolderSink(folder), self.plan.content_size(), progress)
+    }
+
+    fn write_to(
+        &self,
+        sink: &mut dyn Sink,
+        bytes: u64,
+        progress: &dyn Progress,
+    ) -> Result<ExportOutcome, ExportError> {
+        progress.begin(Some(bytes));
         let before = self.store.decoded_bytes();
-        let layers: Vec<Digest> = self.plan.layers().iter().map(|(digest, _)| *digest).collect();
+        let layers = self.plan.layers().iter().map(|(digest, _)| self.blobs.stored(*digest));
+        let layers: Vec<Digest> = layers.collect();
         let result = self.store.decoding_ahead(&layers, || {
-            self.plan.write(out, |digest: &Digest, body: &mut dyn Write| {
-                let mut body = Counted { inner: body, progress };
-                self.store.copy_blob(*digest, &mut body)?;
-                Ok::<(), ExportError>(())
+            self.plan.write(sink, |digest: &Digest, body: &mut dyn Write| {
+                self.blobs.write(*digest, &mut Counted { inner: body, progress })
             })
         });
         progress.finish();
         result??;
         let decoded = self.store.decoded_bytes() - before;
-        Ok(ExportOutcome { images: self.images, bytes: self.plan.size(), decoded })
+        Ok(ExportOutcome { images: self.images, bytes, decoded })
     }
 }
 
-/// Reports what passes through.
-struct Counted<'a> {
+/// Counts what is written in the end.
+struct Written<'a> {
     inner: &'a mut dyn Write,
-    progress: &'a dyn Progress,
+    count: u64,
 }
 
-impl Write for Counted<'_> {
+impl Write for Written<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.inner.write(bytes)?;
-        self.progress.advance(count as u64);
+        self.count += count as u64;
         Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
+    }
+}
+
+/// Members as files of a folder.
+struct FolderSink<'a>(&'a mut FolderOutput);
+
+impl Write for FolderSink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink for FolderSink<'_> {
+    fn folder(&mut self, path: &str) -> io::Result<()> {
+        self.0.folder(path).map_err(io::Error::other)
+    }
+
+    fn link(&mut self, path: &str, _: &str) -> io::Result<()> {
+        // Only the layout of old Docker has links, and that is no folder.
+        Err(io::Error::other(format!("`{path}` would be a link")))
+    }
+
+    fn file(&mut self, path: &str, _: u64) -> io::Result<()> {
+        self.0.file(path).map_err(io::Error::other)
+    }
+
+    fn end_file(&mut self, _: u64) -> io::Result<()> {
+        self.0.end_file().map_err(io::Error::other)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -5,6 +5,7 @@
 
 mod body;
 pub mod export;
+mod gather;
 pub mod images;
 pub mod input;
 pub mod inspect;

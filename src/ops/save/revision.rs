@@ -10,7 +10,7 @@ use crate::catalog::RevisionRow;
 use crate::digest::Digest;
 use crate::image::{
     self, Compression, Config, Contents, Descriptor, Document, FoundConfig, FoundLayer,
-    FoundManifest, Manifest, ManifestKind, Root as FoundRoot, make_manifest, make_v1_config,
+    FoundManifest, Manifest, ManifestKind, Root as FoundRoot, make_manifest_of, make_v1_config,
     media_type,
 };
 use crate::store::record::{IndexedImage, Platform, Revision, Root};
@@ -179,7 +179,7 @@ impl Taker<'_, '_> {
         for layer in &manifest.layers {
             layers.push(self.listed(layer)?);
         }
-        Ok(make_manifest(config.digest, config.bytes.len() as u64, &layers))
+        Ok(make_manifest_of(config.digest, config.bytes.len() as u64, &layers))
     }
 
     fn listed(&mut self, layer: &FoundLayer) -> Result<Descriptor, SaveError> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use orlop::fs::{Disk, Fs, open_input};
 use orlop::image::Query;
-use orlop::ops::export::{Export, ExportOutcome};
+use orlop::ops::export::{Export, ExportOptions, ExportOutcome, Form};
 use orlop::ops::input::Input;
 use orlop::ops::resolve::resolve;
 use orlop::ops::save::{Original, SaveError, SaveOptions, SaveOutcome, save};
@@ -115,7 +115,9 @@ impl Shelf {
             .iter()
             .map(|text| resolve(&self.store, &Query::parse(text).unwrap(), &|_| None).unwrap())
             .collect();
-        Export::plan(&self.store, &resolved).unwrap().write(out, &()).unwrap()
+        let options = ExportOptions::default();
+        let export = Export::plan(&self.store, &resolved, &options, &()).unwrap();
+        export.write(out, Form::Plain, &()).unwrap()
     }
 
     /// An archive of the images that these queries mean.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use orlop::fs::{Disk, Fs};
 use orlop::image::Query;
-use orlop::ops::export::Export;
+use orlop::ops::export::{Export, ExportOptions, Form};
 use orlop::ops::images::images;
 use orlop::ops::input::Input;
 use orlop::ops::resolve::resolve;
@@ -117,7 +117,8 @@ pub(crate) fn save(store: &mut Store, archive: &[u8]) -> Result<SaveOutcome, Sav
 pub(crate) fn export(store: &Store, reference: &str) -> Vec<u8> {
     let image = resolve(store, &Query::parse(reference).unwrap(), &|_| None).unwrap();
     let mut bytes = Vec::new();
-    Export::plan(store, &[image]).unwrap().write(&mut bytes, &()).unwrap();
+    let export = Export::plan(store, &[image], &ExportOptions::default(), &()).unwrap();
+    export.write(&mut bytes, Form::Plain, &()).unwrap();
     bytes
 }
 

@@ -1,0 +1,71 @@
+//! The documents at the top of an archive: `index.json` and `manifest.json`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Entry, blob_path};
+use crate::image::manifest::{Descriptor, Index, to_json};
+use crate::image::media_type;
+use crate::image::reference::Reference;
+
+/// What says that a file tree is an OCI layout.
+pub(super) const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
+const OCI_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// One item of `manifest.json`. Docker writes `null` for no tags, and every
+/// loader takes that.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Item<'a> {
+    pub(super) config: String,
+    pub(super) repo_tags: Option<Vec<&'a Reference>>,
+    pub(super) layers: Vec<String>,
+    /// Where layers come from that the archive doesn't hold. Of other layers it
+    /// must not speak: readers take what it says for foreign.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) layer_sources: BTreeMap<String, Value>,
+}
+
+/// `index.json`: one descriptor for each root and tag, then what is about them.
+/// containerd takes the full name, Podman and other OCI tools the tag.
+pub(super) fn index(entries: &[Entry]) -> Vec<u8> {
+    let mut manifests = Vec::new();
+    for entry in entries {
+        let named = entry.references.iter().map(|reference| {
+            let name = (CONTAINERD_NAME.to_owned(), reference.to_string());
+            let tag = (OCI_NAME.to_owned(), reference.tag().to_owned());
+            Descriptor { annotations: BTreeMap::from([name, tag]), ..entry.image.root.clone() }
+        });
+        manifests.extend(named);
+        if entry.references.is_empty() {
+            manifests.push(entry.image.root.clone());
+        }
+    }
+    let referrers = entries.iter().flat_map(|entry| &entry.image.referrers);
+    for referrer in referrers {
+        if manifests.iter().all(|other| other.digest != referrer.digest) {
+            manifests.push(referrer.clone());
+        }
+    }
+    let media_type = Some(media_type::OCI_INDEX.to_owned());
+    to_json(&Index { schema_version: 2, media_type, manifests })
+}
+
+/// `manifest.json`: one item for each image.
+pub(super) fn list(entries: &[Entry]) -> Vec<u8> {
+    let items = entries.iter().filter_map(|entry| {
+        let docker = entry.image.docker.as_ref()?;
+        let tags: Vec<&Reference> = entry.references.iter().collect();
+        Some(Item {
+            config: blob_path(&docker.config),
+            repo_tags: (!tags.is_empty()).then_some(tags),
+            layers: docker.layers.iter().map(|layer| blob_path(&layer.digest)).collect(),
+            layer_sources: docker.layer_sources(),
+        })
+    });
+    to_json(&items.collect::<Vec<_>>())
+}
