@@ -37,11 +37,13 @@ const LEVELS: [(&str, u8); 17] = [
 const SAME_LEVEL: [(&str, &str); 0] = [];
 
 /// Outside packages, as Rust spells them, and the one module that uses each.
-const OWNERS: [(&str, &str); 12] = [
+const OWNERS: [(&str, &str); 14] = [
     ("blake3", "digest"),
     ("sha2", "digest"),
     ("zstd", "codec"),
     ("flate2", "codec"),
+    ("bzip2", "codec"),
+    ("lzma_rust2", "codec"),
     ("rusqlite", "catalog"),
     ("clap", "cli"),
     ("indicatif", "cli"),

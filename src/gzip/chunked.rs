@@ -57,8 +57,8 @@ impl Chunked {
         let bits = std::mem::take(&mut self.writer.bits);
         self.writer = Writer::new(self.sizes);
         self.writer.bits = bits;
-        self.finder.clear();
-        self.base = FIRST;
+        // All positions that are remembered are before the buffer then.
+        self.go_on(self.buffer.len());
         self.start = 0;
         self.buffer.clear();
         self.buffer.extend_from_slice(dictionary);
@@ -134,7 +134,12 @@ impl Chunked {
         let gone = self.buffer.len().saturating_sub(REACH);
         self.buffer.drain(..gone);
         self.start = self.buffer.len();
-        self.base += narrow(gone);
+        self.go_on(gone);
+    }
+
+    /// Counts positions from `count` further on, or anew where they get too large.
+    fn go_on(&mut self, count: usize) {
+        self.base += narrow(count);
         if self.base >= self.rebase_at {
             self.finder.rebase(self.base - FIRST);
             self.base = FIRST;
@@ -156,6 +161,11 @@ impl Encoder for Chunked {
     fn finish(&mut self, out: &mut Vec<u8>) {
         self.end();
         self.bits().drain(out);
+    }
+
+    fn reset(&mut self) {
+        *self.bits() = BitWriter::default();
+        self.restart(&[]);
     }
 }
 

@@ -21,9 +21,6 @@ pub(super) trait Finder: std::fmt::Debug + Send {
 
     /// Takes `less` off all positions; those under it are forgotten.
     fn rebase(&mut self, less: u32);
-
-    /// Forgets all positions.
-    fn clear(&mut self);
 }
 
 /// A chunk, and what stands before it.
@@ -187,11 +184,5 @@ impl Tables {
     pub(super) fn rebase(&mut self, less: u32) {
         let long = self.long.iter_mut().flatten();
         self.short.iter_mut().chain(long).for_each(|slot| *slot = slot.saturating_sub(less));
-    }
-
-    /// Forgets all positions.
-    pub(super) fn clear(&mut self) {
-        self.short.fill(0);
-        self.long.fill([0; 2]);
     }
 }

@@ -138,13 +138,18 @@ impl Go {
         }
     }
 
-    /// Moves the window, and all positions where they get too large.
+    /// Moves the window.
     fn shift(&mut self) {
         self.window.copy_within(MOVE.., 0);
         self.filled -= MOVE;
         self.at -= MOVE;
         self.block = self.block.and_then(|block| block.checked_sub(MOVE));
-        self.base += narrow(MOVE);
+        self.go_on(MOVE);
+    }
+
+    /// Counts positions from `count` further on, or anew where they get too large.
+    fn go_on(&mut self, count: usize) {
+        self.base += narrow(count);
         if self.base >= self.rebase_at {
             let less = self.base - FIRST;
             self.base = FIRST;
@@ -295,6 +300,16 @@ impl Encoder for Go {
         self.work_off();
         self.bits.stored(&[], true);
         self.bits.drain(out);
+    }
+
+    fn reset(&mut self) {
+        // All positions that are remembered are before the window then.
+        self.go_on(self.filled);
+        (self.filled, self.at) = (0, 0);
+        (self.found, self.pending) = (NOTHING, false);
+        self.tokens.clear();
+        self.block = Some(0);
+        self.bits = BitWriter::default();
     }
 }
 

@@ -135,7 +135,12 @@ impl GoFast {
         let gone = self.buffer.len().saturating_sub(REACH);
         self.buffer.drain(..gone);
         self.start = self.buffer.len();
-        self.base += narrow(gone);
+        self.go_on(gone);
+    }
+
+    /// Counts positions from `count` further on, or anew where they get too large.
+    fn go_on(&mut self, count: usize) {
+        self.base += narrow(count);
         if self.base >= self.rebase_at {
             let less = self.base - FIRST;
             self.base = FIRST;
@@ -168,6 +173,14 @@ impl Encoder for GoFast {
         self.end_block();
         self.bits.stored(&[], true);
         self.bits.drain(out);
+    }
+
+    fn reset(&mut self) {
+        // All positions that are remembered are before the buffer then.
+        self.go_on(self.buffer.len());
+        self.buffer.clear();
+        self.start = 0;
+        self.bits = BitWriter::default();
     }
 }
 

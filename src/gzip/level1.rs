@@ -94,8 +94,4 @@ impl Finder for Level1 {
     fn rebase(&mut self, less: u32) {
         self.last.iter_mut().for_each(|slot| *slot = slot.saturating_sub(less));
     }
-
-    fn clear(&mut self) {
-        self.last.fill(0);
-    }
 }

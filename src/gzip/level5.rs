@@ -128,8 +128,4 @@ impl Finder for Level5 {
     fn rebase(&mut self, less: u32) {
         self.tables.rebase(less);
     }
-
-    fn clear(&mut self) {
-        self.tables.clear();
-    }
 }

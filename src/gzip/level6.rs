@@ -136,8 +136,4 @@ impl Finder for Level6 {
     fn rebase(&mut self, less: u32) {
         self.tables.rebase(less);
     }
-
-    fn clear(&mut self) {
-        self.tables.clear();
-    }
 }

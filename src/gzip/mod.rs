@@ -20,7 +20,8 @@
 //!
 //! Assumes that whoever rebuilds a stream compares its digest: the content that
 //! is handed in is taken as it comes. Knows nothing of stores, images or files,
-//! and cannot inflate: the decoder of raw DEFLATE is handed in.
+//! and cannot inflate: the decoder of raw DEFLATE is handed in, mostly the one
+//! of `codec`.
 
 mod bits;
 mod block;
@@ -42,10 +43,11 @@ mod replay;
 mod text;
 mod token;
 
+pub use crate::codec::{BadStream, Inflated, Inflater};
 pub use id::EncoderId;
 pub use member::{NotAHeader, candidates, header_length};
 pub use pgzip::{PGZIP_BEFORE, PGZIP_BLOCK};
-pub use prove::{BadStream, Inflate, Inflated, NoReplay, prove};
+pub use prove::{Inflate, NoReplay, prove};
 pub use replay::{Member, Rebuild, Replay, ReplayError, WrongLength};
 
 #[cfg(test)]
@@ -61,6 +63,9 @@ pub trait Encoder: Send {
     /// end a stream. Only [`finish`](Self::finish) may follow.
     fn flush(&mut self, out: &mut Vec<u8>);
 
-    /// Ends the stream; nothing may follow.
+    /// Ends the stream; only [`reset`](Self::reset) may follow.
     fn finish(&mut self, out: &mut Vec<u8>);
+
+    /// Starts another stream, which knows nothing of the one before.
+    fn reset(&mut self);
 }

@@ -49,6 +49,11 @@ impl Encoder for Pgzip {
         self.encoder.end();
         self.encoder.bits().drain(out);
     }
+
+    fn reset(&mut self) {
+        self.encoder.reset();
+        self.filled = 0;
+    }
 }
 
 /// Encodes one block of a stream with `encoder`, a new one.

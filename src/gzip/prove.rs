@@ -9,14 +9,18 @@
 use std::io::{self, Read};
 
 use super::member::{TRAILER, candidates, header_length};
-use super::replay::{MOST_HEADERS, MOST_MEMBERS, Member, Replay};
+use super::replay::{MOST_BYTES, Member, Replay, usual_trailer};
 use super::{Encoder, EncoderId};
+use crate::codec::{BadStream, Crc32, Inflated, Inflater};
 
 /// How much is read, and how much inflated, at a time.
 const PIECE: usize = 64 << 10;
 
 /// An encoder that is further behind has not made the stream.
 const FARTHEST: usize = 4 << 20;
+
+/// What the name of an encoder and the like may take of a replay.
+const NAME_ROOM: usize = 128;
 
 /// How bodies end that were flushed before: the rest of an empty stored block,
 /// and an empty last block, stored or fixed.
@@ -37,21 +41,15 @@ pub trait Inflate {
     fn inflate(&mut self, input: &[u8], output: &mut [u8]) -> Result<Inflated, BadStream>;
 }
 
-/// What a call to [`Inflate::inflate`] did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Inflated {
-    /// How many bytes were taken in.
-    pub consumed: usize,
-    /// How many bytes were put out.
-    pub produced: usize,
-    /// Whether the stream has ended.
-    pub ended: bool,
-}
+impl Inflate for Inflater {
+    fn reset(&mut self) {
+        Inflater::reset(self);
+    }
 
-/// A stream that can't be decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the deflate stream is damaged")]
-pub struct BadStream;
+    fn inflate(&mut self, input: &[u8], output: &mut [u8]) -> Result<Inflated, BadStream> {
+        Inflater::inflate(self, input, output)
+    }
+}
 
 /// Why a stream can't be made again.
 #[derive(Debug, thiserror::Error)]
@@ -94,21 +92,24 @@ pub fn prove(
 ) -> Result<Replay, NoReplay> {
     let mut window = Window { input, bytes: Vec::new(), start: 0, base: 0, ended: false };
     let mut proof = Proof { alive: None, nearest: None, output: vec![0; PIECE] };
-    let (mut members, mut headers) = (Vec::new(), 0);
+    let (mut members, mut last, mut stored) = (Vec::new(), Vec::new(), Vec::new());
     while members.is_empty() || !window.at_end()? {
         let header = window.header()?;
-        headers += header.len();
-        if members.len() == MOST_MEMBERS as usize || headers > MOST_HEADERS {
+        inflater.reset();
+        let mut member = proof.member(&header, &mut window, inflater, content)?;
+        if header != last {
+            member.header = Some(header.clone());
+            last = header;
+        }
+        member.put(&mut stored);
+        if stored.len() > MOST_BYTES - NAME_ROOM {
             return Err(NoReplay::TooManyMembers);
         }
-        inflater.reset();
-        let (length, flushed) = proof.member(&header, &mut window, inflater, content)?;
-        let trailer = window.trailer()?;
-        members.push(Member { header, length, flushed, trailer });
+        members.push(member);
     }
-    let ids = proof.alive.unwrap_or_default();
-    let encoder = *ids.first().ok_or(NoReplay::OtherEncoder { nearest: None })?;
-    Ok(Replay { encoder, members })
+    let found = proof.alive.unwrap_or_default();
+    let found = found.first().ok_or(NoReplay::OtherEncoder { nearest: None })?;
+    Ok(Replay { encoder: found.id, members })
 }
 
 /// The part of the stream that is still needed.
@@ -230,27 +231,30 @@ impl Candidate {
 /// The search over all members.
 struct Proof {
     /// What is right so far; `None` before the first member.
-    alive: Option<Vec<EncoderId>>,
+    alive: Option<Vec<Candidate>>,
     /// What was right for longest of those that were not.
     nearest: Option<(EncoderId, u64)>,
     output: Vec<u8>,
 }
 
 impl Proof {
-    /// Goes through the body of a member; returns the length of its content,
-    /// and whether it was flushed before the end.
+    /// Goes through the body and the trailer of a member; what it returns lacks
+    /// the header.
     fn member<R: Read>(
         &mut self,
         header: &[u8],
         window: &mut Window<R>,
         inflater: &mut dyn Inflate,
         content: &mut dyn FnMut(&[u8]),
-    ) -> Result<(u64, bool), NoReplay> {
+    ) -> Result<Member, NoReplay> {
         let at = window.place();
-        let ids = self.alive.take().unwrap_or_else(|| candidates(header));
         let start = |id: EncoderId| Candidate { id, encoder: id.encoder(), ahead: Vec::new(), at };
-        let mut running: Vec<Candidate> = ids.into_iter().map(start).collect();
-        let mut length = 0;
+        let fresh = || candidates(header).into_iter().map(start).collect();
+        let mut running = self.alive.take().unwrap_or_else(fresh);
+        for candidate in &mut running {
+            candidate.at = at;
+        }
+        let (mut length, mut crc) = (0, Crc32::new());
         loop {
             if window.rest().len() < PIECE && !window.ended {
                 window.read()?;
@@ -263,6 +267,7 @@ impl Proof {
             window.start += step.consumed;
             length += step.produced as u64;
             let piece = &self.output[..step.produced];
+            crc.update(piece);
             content(piece);
 
             let end = step.ended.then(|| window.end());
@@ -285,9 +290,14 @@ impl Proof {
                 return Err(NoReplay::OtherEncoder { nearest: self.nearest });
             };
             window.drop_to(oldest);
-            if step.ended {
-                self.alive = Some(running.into_iter().map(|candidate| candidate.id).collect());
-                return Ok((length, end.is_some_and(|end| end.flushed)));
+            if let Some(End { flushed, .. }) = end {
+                for candidate in &mut running {
+                    candidate.encoder.reset();
+                }
+                self.alive = Some(running);
+                let trailer = window.trailer()?;
+                let trailer = (trailer != usual_trailer(&crc)).then_some(trailer);
+                return Ok(Member { header: None, length, flushed, trailer });
             }
         }
     }

@@ -66,7 +66,7 @@ impl Input {
     }
 
     /// An input that is read once, such as standard input.
-    pub fn from_stream(name: String, input: impl Read + 'static) -> io::Result<Self> {
+    pub fn from_stream(name: String, input: impl Read + Send + 'static) -> io::Result<Self> {
         let mut input = BufReader::with_capacity(BUFFER, input);
         let stream: Box<dyn Read> = match sniff(input.fill_buf()?) {
             None => Box::new(input),

@@ -137,6 +137,25 @@ fn blocks_put_together_are_the_stream() {
 }
 
 #[test]
+fn a_stream_knows_nothing_of_the_one_before() {
+    let input = inputs::mixed(300_000);
+    for id in EncoderId::all() {
+        let (mut encoder, expected) = (id.encoder(), encode(id, &input, usize::MAX));
+        for first in [0, 10, 70_000, 300_000] {
+            let mut out = Vec::new();
+            encoder.write(&input[..first], &mut out);
+            encoder.finish(&mut out);
+            encoder.reset();
+            out.clear();
+            encoder.write(&input, &mut out);
+            encoder.finish(&mut out);
+            encoder.reset();
+            assert!(out == expected, "{id} after {first} bytes");
+        }
+    }
+}
+
+#[test]
 fn write_sizes_do_not_matter() {
     let input = inputs::mixed(400_000);
     for id in EncoderId::all() {

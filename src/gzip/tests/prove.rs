@@ -1,43 +1,13 @@
 //! Tests of finding the encoder, and of making streams again.
 
-use flate2::{Decompress, FlushDecompress, Status};
-
-use super::super::{
-    BadStream, EncoderId, Inflate, Inflated, Member, NoReplay, Rebuild, Replay, ReplayError, prove,
-};
+use super::super::{EncoderId, Inflater, Member, NoReplay, Rebuild, Replay, ReplayError, prove};
 use super::{gzip, id, inputs};
-
-/// The decoder of flate2.
-pub(crate) struct Flate2(Decompress);
-
-impl Flate2 {
-    pub(crate) fn new() -> Self {
-        Self(Decompress::new(false))
-    }
-}
-
-impl Inflate for Flate2 {
-    fn reset(&mut self) {
-        self.0.reset(false);
-    }
-
-    fn inflate(&mut self, input: &[u8], output: &mut [u8]) -> Result<Inflated, BadStream> {
-        let (taken, put) = (self.0.total_in(), self.0.total_out());
-        let status = self.0.decompress(input, output, FlushDecompress::None);
-        let ended = status.map_err(|_| BadStream)? == Status::StreamEnd;
-        Ok(Inflated {
-            consumed: (self.0.total_in() - taken).try_into().unwrap(),
-            produced: (self.0.total_out() - put).try_into().unwrap(),
-            ended,
-        })
-    }
-}
 
 /// Proves `stream`, and checks that it comes back through bytes.
 pub(crate) fn check(stream: &[u8]) -> Result<Replay, NoReplay> {
     let mut content = Vec::new();
     let replay =
-        prove(stream, &mut Flate2::new(), &mut |piece: &[u8]| content.extend_from_slice(piece))?;
+        prove(stream, &mut Inflater::new(), &mut |piece: &[u8]| content.extend_from_slice(piece))?;
     assert_eq!(replay.content_length(), content.len() as u64);
     assert_eq!(Replay::from_bytes(&replay.to_bytes()), Ok(replay.clone()));
     let (mut rebuild, mut out) = (Rebuild::new(replay.clone()), Vec::new());
@@ -81,7 +51,9 @@ fn members_and_fields_are_kept() {
     assert_eq!(replay.encoder, nine);
     let lengths: Vec<_> = replay.members.iter().map(|member| member.length).collect();
     assert_eq!(lengths, [100_000, 0, 400_000]);
-    assert_eq!(replay.members[0].header.len(), 19);
+    assert_eq!(replay.members[0].header.as_ref().map(Vec::len), Some(19));
+    assert_eq!(replay.members[2].header, None);
+    assert!(replay.members.iter().all(|member| member.trailer.is_none()));
 
     let other = [stream, gzip(id("go-flate-6"), &inputs::named("T(100000)"))].concat();
     assert!(matches!(check(&other), Err(NoReplay::OtherEncoder { .. })));
@@ -170,15 +142,52 @@ fn only_as_much_content_as_there_was() {
 }
 
 #[test]
+fn trailers_that_say_something_else_are_kept() {
+    let mut stream = gzip(id("go127-flate-6"), b"content");
+    let end = stream.len();
+    stream[end - 1] ^= 1;
+    let replay = check(&stream).unwrap();
+    assert_eq!(replay.members[0].trailer.as_ref().map(|trailer| trailer[7]), Some(1));
+}
+
+#[test]
+fn usual_members_cost_a_few_bytes() {
+    let nine = id("go-flate-9");
+    let files: Vec<_> = (0..50).map(|at| gzip(nine, &inputs::mixed(1000 + 37 * at))).collect();
+    let whole = check(&files.concat()).unwrap();
+    assert_eq!(whole.to_bytes().len(), 13 + 10 + 49 * 3);
+    assert!(check(&files[0]).unwrap().to_bytes().len() <= 25);
+}
+
+#[test]
+fn too_many_members_are_refused() {
+    let one = gzip(id("go-flate-6"), b"");
+    let few = check(&one.repeat(250_000)).unwrap();
+    assert!(few.to_bytes().len() <= 512 << 10);
+    assert!(matches!(check(&one.repeat(270_000)), Err(NoReplay::TooManyMembers)));
+}
+
+#[test]
 fn damaged_replays_are_refused() {
-    let member = Member { header: vec![1; 10], length: 5, flushed: true, trailer: [7; 8] };
+    let header = Some(b"\x1f\x8b\x08header".to_vec());
+    let member = Member { header, length: 5, flushed: true, trailer: Some([7; 8]) };
+    let plain = Member { header: None, length: 300, flushed: false, trailer: None };
     let encoder = id("pgzip-b");
-    let replay = Replay { encoder, members: vec![member.clone(), member] };
+    let members = vec![member, plain.clone(), plain];
+    let replay = Replay { encoder, members };
     let bytes = replay.to_bytes();
+    let member = b"\x35header\x05\x07\x07\x07\x07\x07\x07\x07\x07";
+    let expected = [b"\x07pgzip-b\x01\x03", &member[..], b"\x02\xac\x02\x02\xac\x02"].concat();
+    assert_eq!(bytes, expected);
+    assert_eq!(Replay::from_bytes(&bytes), Ok(replay.clone()));
     for cut in 0..bytes.len() {
         assert!(Replay::from_bytes(&bytes[..cut]).is_err(), "cut at {cut}");
     }
     assert!(Replay::from_bytes(&[&bytes[..], &[0]].concat()).is_err());
+    let without = Replay { members: replay.members[1..].to_vec(), ..replay.clone() };
+    assert!(Replay::from_bytes(&without.to_bytes()).is_err(), "no header to begin with");
+    let none = Replay { members: Vec::new(), ..replay };
+    assert!(Replay::from_bytes(&none.to_bytes()).is_err(), "no members");
     for at in 1..9 {
         let mut other = bytes.clone();
         other[at] ^= 2;
