@@ -11,7 +11,7 @@ use std::io::{self, BufRead, Read};
 
 use zstd::zstd_safe::{CCtx, CParameter, DCtx, DParameter, get_error_name};
 
-pub use writers::{Crc32, Expander, ZstdWriter};
+pub use writers::{Expander, ZstdWriter};
 
 /// The largest window, as a power of two, that a frame may ask of its decoder.
 pub const FRAME_WINDOW_LOG: u32 = 23;
@@ -130,26 +130,52 @@ impl fmt::Debug for Decompressor {
     }
 }
 
-/// Reads the decompressed bytes of a gzip input, of one or several members.
-pub fn gzip_reader<'a>(input: impl BufRead + Send + 'a) -> Box<dyn Read + Send + 'a> {
-    Box::new(flate2::bufread::MultiGzDecoder::new(input))
+/// How bytes are compressed as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Compression {
+    /// RFC 1952, of one or several members.
+    Gzip,
+    /// RFC 8878, of one or several frames, also skippable ones.
+    Zstd,
+    /// bzip2, of one or several streams.
+    Bzip2,
+    /// xz, of one or several streams.
+    Xz,
 }
 
-/// Reads the decompressed bytes of a zstd input, of one or several frames.
-pub fn zstd_reader<'a>(input: impl BufRead + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
-    let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
-    decoder.window_log_max(WINDOW_LOG_MAX)?;
-    Ok(Box::new(decoder))
+impl Compression {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Gzip, Self::Zstd, Self::Bzip2, Self::Xz];
 }
 
-/// Reads the decompressed bytes of a bzip2 input, of one or several streams.
-pub fn bzip2_reader<'a>(input: impl BufRead + Send + 'a) -> Box<dyn Read + Send + 'a> {
-    Box::new(bzip2::bufread::MultiBzDecoder::new(input))
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Bzip2 => "bzip2",
+            Self::Xz => "xz",
+        })
+    }
 }
 
-/// Reads the decompressed bytes of an xz input, of one or several streams.
-pub fn xz_reader<'a>(input: impl BufRead + Send + 'a) -> Box<dyn Read + Send + 'a> {
-    Box::new(lzma_rust2::XzReader::new_mem_limit(input, true, XZ_MEMORY_KIB))
+/// Reads the decompressed bytes of an input that is compressed in this way.
+pub fn expand<'a>(
+    compression: Compression,
+    input: impl BufRead + 'a,
+) -> io::Result<Box<dyn Read + 'a>> {
+    Ok(match compression {
+        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
+        Compression::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
+            decoder.window_log_max(WINDOW_LOG_MAX)?;
+            Box::new(decoder)
+        }
+        Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(input)),
+        Compression::Xz => {
+            Box::new(lzma_rust2::XzReader::new_mem_limit(input, true, XZ_MEMORY_KIB))
+        }
+    })
 }
 
 /// Decodes raw DEFLATE (RFC 1951) piece by piece, one stream after the other.
@@ -242,6 +268,14 @@ mod tests {
     fn content() -> Vec<u8> {
         let lines = |from| (from..from + 2000).flat_map(|n| format!("{n}\n").into_bytes());
         lines(0).chain(lines(7000)).collect()
+    }
+
+    fn bzip2_reader(input: &[u8]) -> Box<dyn Read + '_> {
+        expand(Compression::Bzip2, input).unwrap()
+    }
+
+    fn xz_reader(input: &[u8]) -> Box<dyn Read + '_> {
+        expand(Compression::Xz, input).unwrap()
     }
 
     fn read(mut reader: impl Read) -> io::Result<Vec<u8>> {

@@ -44,22 +44,6 @@ impl<W: Write> fmt::Debug for ZstdWriter<W> {
     }
 }
 
-/// The CRC-32 that ends a gzip member.
-#[derive(Debug, Default)]
-pub struct Crc32(flate2::Crc);
-
-impl Crc32 {
-    /// Takes in the next bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    /// Of all bytes taken in.
-    pub fn sum(&self) -> u32 {
-        self.0.sum()
-    }
-}
-
 /// Decompresses what is written to it, of one or several members or frames.
 pub struct Expander<W: Write>(Kind<W>);
 

@@ -4,34 +4,8 @@
 //! Guarantees that a valid tar header is never taken for compressed data, even
 //! where a file's name begins like a magic number. Decompresses nothing.
 
-use std::fmt;
-
+pub use crate::codec::Compression;
 use crate::layer::header::{BLOCK, Header};
-
-/// How bytes are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Compression {
-    /// RFC 1952.
-    Gzip,
-    /// RFC 8878, also one that begins with a skippable frame.
-    Zstd,
-    /// bzip2.
-    Bzip2,
-    /// xz.
-    Xz,
-}
-
-impl fmt::Display for Compression {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-            Self::Bzip2 => "bzip2",
-            Self::Xz => "xz",
-        })
-    }
-}
 
 /// The compression of a stream that begins with `head`; `None` where it is
 /// plain, too short to tell, or unknown.

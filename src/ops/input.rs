@@ -5,7 +5,6 @@
 
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
-use crate::codec;
 use crate::fs::{InputFile, InputFolder};
 use crate::image::{Compression, sniff};
 use crate::layer::header::BLOCK;
@@ -74,17 +73,4 @@ impl Input {
         let compression = sniff(input.fill_buf()?);
         Ok(Self { name, bytes: Bytes::Stream(input), compression })
     }
-}
-
-/// Reads what is in a compressed stream.
-pub(super) fn decoder<'a>(
-    compression: Compression,
-    input: impl BufRead + Send + 'a,
-) -> io::Result<Box<dyn Read + Send + 'a>> {
-    Ok(match compression {
-        Compression::Gzip => codec::gzip_reader(input),
-        Compression::Zstd => codec::zstd_reader(input)?,
-        Compression::Bzip2 => codec::bzip2_reader(input),
-        Compression::Xz => codec::xz_reader(input),
-    })
 }

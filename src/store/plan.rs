@@ -247,7 +247,8 @@ mod tests {
 
     #[test]
     fn readers_at_several_places() {
-        let mut plan = plan(&[(&[0, 1], false), (&[2, 3], true), (&[4, 1, 5], false), (&[2], true)]);
+        let mut plan =
+            plan(&[(&[0, 1], false), (&[2, 3], true), (&[4, 1, 5], false), (&[2], true)]);
         plan.open(0);
         plan.open(2);
         assert_eq!(
@@ -282,7 +283,10 @@ mod tests {
         assert_eq!(plan.next_ahead(nothing), Next::NotYet);
         plan.close(1);
         plan.open(2);
-        assert_eq!(plan.next_ahead(|there| *there == key(3)), Next::Frame { key: key(4), distance: 1 });
+        assert_eq!(
+            plan.next_ahead(|there| *there == key(3)),
+            Next::Frame { key: key(4), distance: 1 }
+        );
         plan.took_ahead();
         assert_eq!(next(&mut plan), Next::Frame { key: key(5), distance: 2 });
         assert_eq!(plan.next_ahead(nothing), Next::Never);

@@ -18,8 +18,8 @@ use super::decoder::Decoder;
 use super::packs::ChunkBytes;
 use super::{Result, Store, StoreError};
 use crate::catalog::{BlobRow, Place};
-use crate::chunk::recipe::{Body, Compression, Names, Recipe, STANDS_MAX};
-use crate::codec;
+use crate::chunk::recipe::{Body, Names, Recipe, STANDS_MAX};
+use crate::codec::{self, Compression};
 use crate::digest::{Digest, Id};
 use crate::gzip::{Rebuild, Replay, ReplayError};
 use crate::pack::pipeline::PipelineError;
@@ -184,13 +184,7 @@ impl Prepared {
     }
 
     /// Compresses what it stands on.
-    fn encode(
-        &self,
-        of: &Self,
-        replay: &[u8],
-        reader: &Reader,
-        out: &mut dyn Write,
-    ) -> Result<()> {
+    fn encode(&self, of: &Self, replay: &[u8], reader: &Reader, out: &mut dyn Write) -> Result<()> {
         let replay = Replay::from_bytes(replay).map_err(|error| match error {
             ReplayError::Malformed(source) => StoreError::Recipe { digest: self.digest, source },
             ReplayError::Unknown { name, version } => StoreError::Unsupported {
@@ -231,7 +225,8 @@ impl Prepared {
             });
             // Takes the receiver with it, whatever happens.
             let decoded = self.decompress(compression, receiver, out);
-            let produced = producer.join().map_err(|_| StoreError::Pipeline(PipelineError::Died))?;
+            let produced =
+                producer.join().map_err(|_| StoreError::Pipeline(PipelineError::Died))?;
             match (decoded, produced) {
                 // It could not go on, since that was not what it should be.
                 (Err(StoreError::Recipe { .. } | StoreError::Decompress { .. }), Err(error))
@@ -252,7 +247,7 @@ impl Prepared {
     ) -> Result<()> {
         let failed = |source| StoreError::Decompress { digest: self.digest, source };
         let pieces = PieceReader { pieces, piece: Vec::new(), start: 0 };
-        let mut input = decompressor(compression, pieces).map_err(failed)?;
+        let mut input = codec::expand(compression, pieces).map_err(failed)?;
         let mut buffer = vec![0; PIECE];
         let mut left = self.size;
         while left > 0 {
@@ -267,18 +262,6 @@ impl Prepared {
             left -= count as u64;
         }
         Ok(())
-    }
-}
-
-/// Reads what is compressed in this way.
-fn decompressor<'i>(
-    compression: Compression,
-    input: impl BufRead + 'i,
-) -> io::Result<Box<dyn Read + 'i>> {
-    match compression {
-        Compression::Gzip => Ok(codec::gzip_reader(input)),
-        Compression::Zstd => codec::zstd_reader(input),
-        Compression::Bzip2 | Compression::Xz => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 

@@ -10,10 +10,10 @@ use std::collections::{HashMap, VecDeque};
 use std::io::{self, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::Result;
 use super::content::put;
 use super::decoder::Decoder;
 use super::prepared::{Prepared, Reader};
-use super::Result;
 use crate::digest::Digest;
 use crate::pack::pipeline::PipelineError;
 

@@ -18,8 +18,8 @@ use super::prepared::check_chain;
 use super::workspace::Workspace;
 use super::{Result, Store, StoreError};
 use crate::catalog::Place;
-use crate::chunk::recipe::{Compression, INLINE_MAX, REPLAY_MAX};
-use crate::codec::Levels;
+use crate::chunk::recipe::{Body, INLINE_MAX, REPLAY_MAX};
+use crate::codec::{Compression, Levels};
 use crate::digest::{Digest, DigestHasher, Id};
 use crate::gzip::Replay;
 use crate::layer::split::{Sink, Splitter};
@@ -136,6 +136,24 @@ impl<'s> WriteSession<'s> {
         let Some(row) = self.store.blob(digest)? else { return Ok(None) };
         self.blobs.insert(digest, row.size);
         Ok(Some(row.size))
+    }
+
+    /// The blob that compressing makes this one, which the store has or will have;
+    /// `None` where it is kept as it is.
+    pub fn content_of(&self, digest: Digest) -> Result<Option<Digest>> {
+        for (pending, _, body) in &self.pending {
+            if let (true, Pending::Encode { of, .. }) = (*pending == digest, body) {
+                return Ok(Some(*of));
+            }
+        }
+        match self.store.recipe(digest) {
+            Ok(recipe) => Ok(match recipe.body {
+                Body::Encode { of, .. } => Some(of),
+                _ => None,
+            }),
+            Err(StoreError::NoBlob { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Puts a small blob.

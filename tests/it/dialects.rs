@@ -127,7 +127,10 @@ fn a_folder_is_an_archive_as_well() {
     let input = open_input_folder(folder.path(), MOST_MEMBERS).unwrap();
     let outcome = shelf.save_input(Input::from_folder("app".to_owned(), input)).unwrap();
     assert!(read_all(shelf.store(), &layout) == layout.blobs);
-    assert!(SavedOriginal::of(shelf.store(), outcome.save.unwrap()).is_err(), "there is no archive");
+    assert!(
+        SavedOriginal::of(shelf.store(), outcome.save.unwrap()).is_err(),
+        "there is no archive"
+    );
 }
 
 /// Compressed otherwise, the same content costs next to nothing.

@@ -138,13 +138,8 @@ fn save(scratch: &Scratch, path: &Path, as_file: bool) -> Output {
 fn plain(path: &Path) -> (Vec<u8>, bool) {
     let bytes = std::fs::read(path).unwrap();
     let mut plain = Vec::new();
-    let mut reader = match sniff(&bytes) {
-        None => return (bytes, true),
-        Some(Compression::Gzip) => codec::gzip_reader(bytes.as_slice()),
-        Some(Compression::Zstd) => codec::zstd_reader(bytes.as_slice()).unwrap(),
-        // bzip2 and xz.
-        Some(_) => return (bytes, false),
-    };
+    let Some(compression) = sniff(&bytes) else { return (bytes, true) };
+    let mut reader = codec::expand(compression, bytes.as_slice()).unwrap();
     let whole = reader.read_to_end(&mut plain).is_ok();
     (plain, whole)
 }

@@ -186,7 +186,10 @@ mod tests {
             encoder.finish(&mut expected);
             assert!(found[HEADER.len()..found.len() - 8] == expected, "{length}");
             let mut back = Vec::new();
-            crate::codec::gzip_reader(found.as_slice()).read_to_end(&mut back).unwrap();
+            crate::codec::expand(crate::codec::Compression::Gzip, found.as_slice())
+                .unwrap()
+                .read_to_end(&mut back)
+                .unwrap();
             assert!(back == text, "{length}");
             assert!(found == gzip(&text, PGZIP_BLOCK + 1), "{length}");
         }

@@ -16,10 +16,10 @@ use std::io::{self, BufReader};
 use std::sync::Arc;
 
 use super::body::Body;
-use super::input::{Bytes, Input, decoder};
+use super::input::{Bytes, Input};
 use super::proof::Prover;
 use crate::catalog::CatalogError;
-use crate::codec::Levels;
+use crate::codec::{self, Levels};
 use crate::digest::{Digest, Id, to_hex};
 use crate::image::{self, Compression, Contents, Reference, Root, Warning};
 use crate::progress::Progress;
@@ -226,13 +226,13 @@ fn read(
         return Ok((taker.read_stream(&mut stream)?, None));
     };
     if !prove {
-        let mut stream = decoder(compression, stream).map_err(SaveError::Read)?;
+        let mut stream = codec::expand(compression, stream).map_err(SaveError::Read)?;
         return Ok((taker.read_stream(&mut *stream)?, None));
     }
     let mut stream = stream;
     let spool = Arc::new(taker.session.spool(&mut stream)?);
     let input = BufReader::with_capacity(1 << 20, spool.reader());
-    let mut tar = decoder(compression, input).map_err(SaveError::Read)?;
+    let mut tar = codec::expand(compression, input).map_err(SaveError::Read)?;
     let archive = taker.read_stream(&mut *tar)?;
     let proof = (compression == Compression::Gzip)
         .then(|| Prover::new().start(Body::Spool(Arc::clone(&spool))).finish())

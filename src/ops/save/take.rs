@@ -10,11 +10,11 @@ use std::collections::{HashMap, VecDeque};
 use std::io::{self, BufReader, Read};
 
 use super::{SaveError, read_error};
+use crate::codec;
 use crate::digest::{Digest, DigestHasher};
 use crate::image::{Compression, sniff};
 use crate::layer::header::BLOCK;
 use crate::ops::body::Body;
-use crate::ops::input::decoder;
 use crate::ops::proof::{Proof, Prover};
 use crate::progress::Progress;
 use crate::store::{StoreError, WriteSession};
@@ -158,7 +158,7 @@ impl<'s, 'p> Taker<'s, 'p> {
     /// Stores the content of a gzip stream; false if it can't be decompressed.
     fn take_content(&mut self, body: &Body, taken: &mut Taken) -> Result<bool, SaveError> {
         let input = BufReader::with_capacity(PIECE, body.open().map_err(read_error)?);
-        let mut input = decoder(Compression::Gzip, input).map_err(SaveError::Read)?;
+        let mut input = codec::expand(Compression::Gzip, input).map_err(SaveError::Read)?;
         match self.session.put_layer(&mut *input) {
             Ok(stored) => {
                 taken.content = Some(stored.digest);
@@ -183,7 +183,7 @@ impl<'s, 'p> Taker<'s, 'p> {
         taken.new += stored.new;
         let input = BufReader::with_capacity(PIECE, body.open().map_err(read_error)?);
         let indexed =
-            decoder(compression, input).map_err(StoreError::Input).and_then(|mut content| {
+            codec::expand(compression, input).map_err(StoreError::Input).and_then(|mut content| {
                 self.session.index_compressed(&mut *content, taken.given, compression)
             });
         match indexed {

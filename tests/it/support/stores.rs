@@ -108,7 +108,7 @@ pub(crate) fn save(store: &mut Store, archive: &[u8]) -> Result<SaveOutcome, Sav
         now: Time::from_nanos(NOW),
         now_as_given: true,
         program: "test",
-            original: Original::Keep,
+        original: Original::Keep,
     };
     save::save(store, input.unwrap(), &options, &())
 }
