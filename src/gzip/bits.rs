@@ -41,6 +41,11 @@ impl BitWriter {
         self.move_whole_bytes();
     }
 
+    /// How many bits have not become bytes yet.
+    pub(super) fn pending(&self) -> u32 {
+        self.count
+    }
+
     /// A stored block of at most 65,535 bytes.
     pub(super) fn stored(&mut self, content: &[u8], last: bool) {
         debug_assert!(content.len() <= 0xffff);

@@ -68,8 +68,8 @@ pub(super) fn stored_size(length: usize) -> u64 {
 }
 
 /// Starts a fixed block.
-pub(super) fn put_fixed_header(bits: &mut BitWriter) {
-    bits.put(0b010, 3);
+pub(super) fn put_fixed_header(bits: &mut BitWriter, last: bool) {
+    bits.put(0b010 | u32::from(last), 3);
 }
 
 /// Ends the stream with an empty fixed block.
@@ -101,12 +101,23 @@ impl DynamicHeader {
         for run in lengths.chunk_by(|one, next| one == next) {
             put_run(&mut runs, run[0], run.len());
         }
+        Self::assemble(literals, distances, runs, Code::from_counts)
+    }
+
+    /// The header of codes whose lengths are in `runs`; its own code is made by
+    /// `make` from counts and a limit.
+    pub(super) fn assemble(
+        literals: usize,
+        distances: usize,
+        runs: Vec<(u8, u8)>,
+        make: fn(&[u32; 19], usize) -> Code<19>,
+    ) -> Self {
         let mut counts = [0_u32; 19];
         for (symbol, _) in &runs {
             counts[usize::from(*symbol)] += 1;
         }
-        let code = Code::from_counts(&counts, LONGEST_OF_HEADER);
-        let last = ORDER.iter().rposition(|symbol| counts[*symbol] > 0).unwrap_or(0);
+        let code = make(&counts, LONGEST_OF_HEADER);
+        let last = ORDER.iter().rposition(|symbol| code.lengths[*symbol] > 0).unwrap_or(0);
         let listed = (last + 1).max(4);
         let extra = 2 * counts[16] + 3 * counts[17] + 7 * counts[18];
         let size = 17 + 3 * listed as u64 + code.cost(&counts) + u64::from(extra);
@@ -114,8 +125,8 @@ impl DynamicHeader {
     }
 
     /// Writes it.
-    pub(super) fn put(&self, bits: &mut BitWriter) {
-        bits.put(0b100, 3);
+    pub(super) fn put(&self, bits: &mut BitWriter, last: bool) {
+        bits.put(0b100 | u32::from(last), 3);
         bits.put(narrow(self.literals - 257), 5);
         bits.put(narrow(self.distances - 1), 5);
         bits.put(narrow(self.listed - 4), 4);

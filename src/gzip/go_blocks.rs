@@ -23,10 +23,10 @@ pub(super) fn put_smallest(bits: &mut BitWriter, tokens: &[Token], source: Optio
     {
         bits.stored(source, false);
     } else if dynamic < fixed {
-        header.put(bits);
+        header.put(bits, false);
         put_all(bits, tokens, &codes);
     } else {
-        put_fixed_header(bits);
+        put_fixed_header(bits, false);
         put_all(bits, tokens, &Codes::fixed());
     }
 }
@@ -41,7 +41,7 @@ pub(super) fn put_dynamic_or_stored(bits: &mut BitWriter, tokens: &[Token], sour
     // What follows the symbols is left out, as the encoder does.
     let dynamic = header.size + codes.cost(&counts);
     if is_worth(dynamic, source) {
-        header.put(bits);
+        header.put(bits, false);
         put_all(bits, tokens, &codes);
     } else {
         bits.stored(source, false);
@@ -56,7 +56,7 @@ pub(super) fn put_literals_or_stored(bits: &mut BitWriter, source: &[u8]) {
     let codes = Codes::for_counts(&counts);
     let header = DynamicHeader::new(&codes, literals, distances);
     if is_worth(header.size + codes.cost(&counts), source) {
-        header.put(bits);
+        header.put(bits, false);
         for byte in source {
             codes.literals.put(bits, usize::from(*byte));
         }

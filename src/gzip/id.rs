@@ -12,6 +12,8 @@ use super::level5::Level5;
 use super::level6::Level6;
 use super::open_block::Sizes;
 use super::pgzip::{Pgzip, encode_block};
+use super::pigz::Pigz;
+use super::zlib::{Maker, Zlib};
 
 /// How to make an encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,23 @@ enum Make {
     Chunked(Variant),
     /// pgzip.
     Pgzip(Variant),
+    /// zlib or GNU gzip, at this level.
+    Zlib(Maker, u8),
+    /// pigz, at this level.
+    Pigz(u8),
+}
+
+/// Who wrote an encoder, and so what its headers look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    /// Go's own library.
+    Go,
+    /// klauspost's.
+    Klauspost,
+    /// zlib.
+    Zlib,
+    /// The commands gzip and pigz.
+    Gzip,
 }
 
 /// A level and a version of klauspost's encoder.
@@ -75,8 +94,11 @@ const fn entry(name: &'static str, make: Make) -> Entry {
     Entry { name, version: 1, make }
 }
 
+/// How many of the encoders are common.
+const COMMON: usize = 12;
+
 /// All encoders, the likeliest first. Entries may move, but none may go or change.
-const ENTRIES: [Entry; 26] = [
+const ENTRIES: [Entry; 47] = [
     entry("go-flate-6", Make::Go(6)),
     entry("pgzip-a", Make::Pgzip(Variant::a(5))),
     entry("pgzip-b", Make::Pgzip(Variant::b(5))),
@@ -84,6 +106,11 @@ const ENTRIES: [Entry; 26] = [
     entry("go-flate-1", Make::Go(1)),
     entry("go127-flate-1", Make::Chunked(Variant::b(1))),
     entry("go-flate-9", Make::Go(9)),
+    entry("zlib-6", Make::Zlib(Maker::Zlib, 6)),
+    entry("zlib-9", Make::Zlib(Maker::Zlib, 9)),
+    entry("gnu-gzip-6", Make::Zlib(Maker::GnuGzip, 6)),
+    entry("gnu-gzip-9", Make::Zlib(Maker::GnuGzip, 9)),
+    entry("pigz-6", Make::Pigz(6)),
     entry("pgzip-o", Make::Pgzip(Variant::o(5))),
     entry("pgzip-c", Make::Pgzip(Variant::c(5))),
     entry("pgzip-a6", Make::Pgzip(Variant::a(6))),
@@ -104,6 +131,22 @@ const ENTRIES: [Entry; 26] = [
     entry("go-flate-7", Make::Go(7)),
     entry("go-flate-8", Make::Go(8)),
     entry("klauspost-c5", Make::Chunked(Variant::c(5))),
+    entry("zlib-1", Make::Zlib(Maker::Zlib, 1)),
+    entry("gnu-gzip-1", Make::Zlib(Maker::GnuGzip, 1)),
+    entry("pigz-9", Make::Pigz(9)),
+    entry("pigz-1", Make::Pigz(1)),
+    entry("zlib-2", Make::Zlib(Maker::Zlib, 2)),
+    entry("zlib-3", Make::Zlib(Maker::Zlib, 3)),
+    entry("zlib-4", Make::Zlib(Maker::Zlib, 4)),
+    entry("zlib-5", Make::Zlib(Maker::Zlib, 5)),
+    entry("zlib-7", Make::Zlib(Maker::Zlib, 7)),
+    entry("zlib-8", Make::Zlib(Maker::Zlib, 8)),
+    entry("gnu-gzip-2", Make::Zlib(Maker::GnuGzip, 2)),
+    entry("gnu-gzip-3", Make::Zlib(Maker::GnuGzip, 3)),
+    entry("gnu-gzip-4", Make::Zlib(Maker::GnuGzip, 4)),
+    entry("gnu-gzip-5", Make::Zlib(Maker::GnuGzip, 5)),
+    entry("gnu-gzip-7", Make::Zlib(Maker::GnuGzip, 7)),
+    entry("gnu-gzip-8", Make::Zlib(Maker::GnuGzip, 8)),
 ];
 
 /// An encoder that can be re-run.
@@ -143,27 +186,40 @@ impl EncoderId {
             Make::Go(level) => Box::new(Go::new(level)),
             Make::Chunked(variant) => Box::new(variant.encoder()),
             Make::Pgzip(variant) => Box::new(Pgzip::new(variant.encoder())),
+            Make::Zlib(maker, level) => Box::new(Zlib::new(maker, level)),
+            Make::Pigz(level) => Box::new(Pigz::new(level)),
         }
     }
 
     /// The level that its program was asked for.
     pub(super) fn level(self) -> u8 {
         match self.entry().make {
-            Make::Go(level) => level,
+            Make::Go(level) | Make::Zlib(_, level) | Make::Pigz(level) => level,
             Make::Chunked(variant) | Make::Pgzip(variant) => variant.level,
         }
     }
 
-    /// Whether it is of Go's own library.
-    pub(super) fn is_go(self) -> bool {
-        self.name().starts_with("go")
+    /// Who wrote it.
+    pub(super) fn family(self) -> Family {
+        match self.entry().make {
+            Make::Go(_) => Family::Go,
+            Make::Chunked(_) if self.name().starts_with("go") => Family::Go,
+            Make::Chunked(_) | Make::Pgzip(_) => Family::Klauspost,
+            Make::Zlib(Maker::Zlib, _) => Family::Zlib,
+            Make::Zlib(Maker::GnuGzip, _) | Make::Pigz(_) => Family::Gzip,
+        }
+    }
+
+    /// Whether many programs use it.
+    pub(super) fn is_common(self) -> bool {
+        usize::from(self.0) < COMMON
     }
 
     /// Whether it is of a version that was withdrawn, and hardly ever differs from
     /// the next one.
     pub(super) fn is_rare(self) -> bool {
         match self.entry().make {
-            Make::Go(_) => false,
+            Make::Go(_) | Make::Zlib(..) | Make::Pigz(_) => false,
             Make::Chunked(variant) | Make::Pgzip(variant) => variant == Variant::c(variant.level),
         }
     }

@@ -4,6 +4,7 @@
 //! A header is kept as it is, whatever is in it; its own checksum isn't looked at.
 
 use super::EncoderId;
+use super::id::Family;
 
 /// The bytes behind the content of a member: CRC-32 and length.
 pub(super) const TRAILER: usize = 8;
@@ -68,18 +69,36 @@ fn end_of_fields(bytes: &[u8], flags: u8) -> Option<usize> {
 
 /// The encoders that can have made what follows a header, the likeliest first.
 pub fn candidates(header: &[u8]) -> Vec<EncoderId> {
+    tiers(header).concat()
+}
+
+/// The same in groups: each is worth trying only if nothing in those before fits.
+pub(super) fn tiers(header: &[u8]) -> Vec<Vec<EncoderId>> {
     let time = header.get(4..8).unwrap_or_default();
-    let effort = header.get(8);
+    let (effort, system) = (header.get(8), header.get(9));
     let mut all: Vec<EncoderId> = EncoderId::all()
-        .filter(|id| match effort {
-            Some(2) => id.level() == 9,
-            Some(4) => id.level() == 1,
-            Some(0) => !matches!(id.level(), 1 | 9),
+        .filter(|id| match (effort, id.family()) {
+            // Python wrote 2 for any level once, and Java writes 0.
+            (Some(2 | 0), Family::Zlib) => true,
+            (Some(2), _) => id.level() == 9,
+            (Some(4), _) => id.level() == 1,
+            (Some(0), _) => !matches!(id.level(), 1 | 9),
             _ => true,
         })
         .collect();
-    all.sort_by_key(|id| id.is_go() == (time == NO_TIME));
-    all
+    let families: &[Family] = match system {
+        Some(255) if time == NO_TIME => &[Family::Klauspost],
+        Some(255) if time == [0; 4] => &[Family::Go],
+        Some(3) => &[Family::Gzip, Family::Zlib],
+        _ => &[Family::Zlib],
+    };
+    let tier = |id: &EncoderId| match (id.is_common(), families.contains(&id.family())) {
+        (true, true) => 0,
+        (true, false) => 1,
+        (false, _) => 2,
+    };
+    all.sort_by_key(tier);
+    all.chunk_by(|one, next| tier(one) == tier(next)).map(<[_]>::to_vec).collect()
 }
 
 #[cfg(test)]
@@ -114,7 +133,8 @@ mod tests {
         assert_eq!(names([0; 4], 0)[..2], ["go-flate-6", "go127-flate-6"]);
         assert_eq!(names(NO_TIME, 0)[..2], ["pgzip-a", "pgzip-b"]);
         assert_eq!(names([0; 4], 4)[..2], ["go-flate-1", "go127-flate-1"]);
-        assert_eq!(names([0; 4], 2), ["go-flate-9"]);
+        assert_eq!(names([0; 4], 2)[..1], ["go-flate-9"]);
+        assert_eq!(names([1; 4], 0)[..2], ["zlib-6", "zlib-9"]);
         assert_eq!(names([0; 4], 1).len(), EncoderId::all().count());
     }
 }

@@ -12,6 +12,8 @@
 //! | `go-flate-1` | crane, ko, kaniko, likewise |
 //! | `go127-flate-6`, `go127-flate-1` | the same ones, built with Go 1.27 |
 //! | `pgzip-a`, `pgzip-b` | skopeo, Podman, Buildah: older and newer versions |
+//! | `zlib-6`, `zlib-9` | Python, Java, Jib, and all that uses zlib |
+//! | `gnu-gzip-6`, `pigz-6` | the commands of that name |
 //! | all others | other levels, and versions that few programs use |
 //!
 //! An encoder here is frozen: what it emits for an input never changes. A
@@ -38,10 +40,13 @@ mod level6;
 mod member;
 mod open_block;
 mod pgzip;
+mod pigz;
 mod prove;
 mod replay;
 mod text;
 mod token;
+mod zlib;
+mod zlib_blocks;
 
 pub use crate::codec::{BadStream, Inflated, Inflater};
 pub use id::EncoderId;

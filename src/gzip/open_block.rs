@@ -114,7 +114,7 @@ impl Writer {
             if stored <= header.size + codes.cost(&counts) + counts.extra() {
                 return self.stored(source);
             }
-            header.put(&mut self.bits);
+            header.put(&mut self.bits, false);
             self.codes = codes;
             self.pure = false;
             self.open = header.size;
@@ -142,7 +142,7 @@ impl Writer {
             return self.stored(source);
         }
         self.close();
-        put_fixed_header(&mut self.bits);
+        put_fixed_header(&mut self.bits, false);
         let codes = Codes::fixed();
         write_tokens(&mut self.bits, tokens, &codes.literals, &codes.distances);
         codes.put_end(&mut self.bits);
@@ -173,7 +173,7 @@ impl Writer {
         }
         if self.open == 0 {
             let header = DynamicHeader::new(&codes, named.0, named.1);
-            header.put(&mut self.bits);
+            header.put(&mut self.bits, false);
             self.codes = codes;
             self.pure = true;
             self.open = header.size;

@@ -1,14 +1,18 @@
-//! Which encoder made a stream: all that can have made it run beside the
+//! Which encoder made a stream: some that can have made it run beside the
 //! decoder, and each is dropped at the first byte that it would have written
 //! otherwise. Whatever is left at the end has reproduced every byte.
 //!
-//! One pass, no going back. Holds the compressed bytes that some encoder has not
-//! come to yet, and at the start about 1 MiB for each encoder that is tried;
-//! wrong ones rarely live longer than the first block.
+//! The likeliest encoders go first. The first MiB of the content is kept, or up
+//! to eight that compress well, and less likely ones are tried on them when nothing else is left; wrong
+//! ones rarely live longer than the first block. What stays alive longer than
+//! the trial and proves wrong then is not replaced.
+//!
+//! One pass, no going back in the input. Holds the compressed bytes that some
+//! encoder has not come to yet, the trial, and about 1 MiB for each encoder.
 
 use std::io::{self, Read};
 
-use super::member::{TRAILER, candidates, header_length};
+use super::member::{TRAILER, header_length, tiers};
 use super::replay::{MOST_BYTES, Member, Replay, usual_trailer};
 use super::{Encoder, EncoderId};
 use crate::codec::{BadStream, Crc32, Inflated, Inflater};
@@ -30,6 +34,12 @@ const FLUSHED_ENDS: [&[u8]; 2] =
 /// After this much content, an encoder that is rare is given up for another one
 /// that is right as well: two of them take twice the time.
 const PATIENCE: u64 = 4 << 20;
+
+/// How much content is kept for encoders that are tried later, ...
+const TRIAL: usize = 1 << 20;
+/// ... and how much while it is of fewer compressed bytes than tell them apart.
+const LONGEST_TRIAL: usize = 8 << 20;
+const TELLING: usize = 64 << 10;
 
 /// A decoder of raw DEFLATE (RFC 1951).
 pub trait Inflate {
@@ -91,7 +101,7 @@ pub fn prove(
     content: &mut dyn FnMut(&[u8]),
 ) -> Result<Replay, NoReplay> {
     let mut window = Window { input, bytes: Vec::new(), start: 0, base: 0, ended: false };
-    let mut proof = Proof { alive: None, nearest: None, output: vec![0; PIECE] };
+    let mut proof = Proof::new();
     let (mut members, mut last, mut stored) = (Vec::new(), Vec::new(), Vec::new());
     while members.is_empty() || !window.at_end()? {
         let header = window.header()?;
@@ -107,8 +117,7 @@ pub fn prove(
         }
         members.push(member);
     }
-    let found = proof.alive.unwrap_or_default();
-    let found = found.first().ok_or(NoReplay::OtherEncoder { nearest: None })?;
+    let found = proof.running.first().ok_or(NoReplay::OtherEncoder { nearest: None })?;
     Ok(Replay { encoder: found.id, members })
 }
 
@@ -198,6 +207,15 @@ struct End {
     flushed: bool,
 }
 
+/// One step of decoding: where its member begins if it is the first one of that,
+/// how much content it gave, and the end of the member if that has come.
+#[derive(Clone, Copy)]
+struct Step {
+    begin: Option<u64>,
+    length: usize,
+    end: Option<End>,
+}
+
 /// An encoder that was right so far.
 struct Candidate {
     id: EncoderId,
@@ -209,6 +227,30 @@ struct Candidate {
 }
 
 impl Candidate {
+    fn new(id: EncoderId) -> Self {
+        Self { id, encoder: id.encoder(), ahead: Vec::new(), at: 0 }
+    }
+
+    /// Lets the encoder go on; fails with the place of the first difference.
+    fn follow<R>(&mut self, step: Step, piece: &[u8], window: &Window<R>) -> Result<(), u64> {
+        if let Some(begin) = step.begin {
+            self.at = begin;
+        }
+        self.encoder.write(piece, &mut self.ahead);
+        let Some(End { place, flushed }) = step.end else { return self.compare(window) };
+        if flushed {
+            self.encoder.flush(&mut self.ahead);
+        }
+        self.encoder.finish(&mut self.ahead);
+        let length = self.at + self.ahead.len() as u64;
+        self.compare(window)?;
+        if length != place {
+            return Err(length.min(place));
+        }
+        self.encoder.reset();
+        Ok(())
+    }
+
     /// Compares what was written with the stream; fails with the place of the
     /// first difference.
     fn compare<R>(&mut self, window: &Window<R>) -> Result<(), u64> {
@@ -228,16 +270,32 @@ impl Candidate {
     }
 }
 
+/// The beginning of a stream, for encoders that were not tried yet.
+#[derive(Default)]
+struct Trial {
+    content: Vec<u8>,
+    steps: Vec<Step>,
+    /// Groups of encoders, the likeliest last.
+    untried: Vec<Vec<EncoderId>>,
+}
+
 /// The search over all members.
 struct Proof {
-    /// What is right so far; `None` before the first member.
-    alive: Option<Vec<Candidate>>,
+    /// What is right so far.
+    running: Vec<Candidate>,
     /// What was right for longest of those that were not.
     nearest: Option<(EncoderId, u64)>,
+    /// Until it is over.
+    trial: Option<Trial>,
     output: Vec<u8>,
 }
 
 impl Proof {
+    fn new() -> Self {
+        let (running, trial) = (Vec::new(), Some(Trial::default()));
+        Self { running, nearest: None, trial, output: vec![0; PIECE] }
+    }
+
     /// Goes through the body and the trailer of a member; what it returns lacks
     /// the header.
     fn member<R: Read>(
@@ -247,81 +305,99 @@ impl Proof {
         inflater: &mut dyn Inflate,
         content: &mut dyn FnMut(&[u8]),
     ) -> Result<Member, NoReplay> {
-        let at = window.place();
-        let start = |id: EncoderId| Candidate { id, encoder: id.encoder(), ahead: Vec::new(), at };
-        let fresh = || candidates(header).into_iter().map(start).collect();
-        let mut running = self.alive.take().unwrap_or_else(fresh);
-        for candidate in &mut running {
-            candidate.at = at;
+        let mut begin = Some(window.place());
+        if let Some(trial) = &mut self.trial
+            && trial.steps.is_empty()
+        {
+            trial.untried = tiers(header);
+            trial.untried.reverse();
         }
+        let mut output = std::mem::take(&mut self.output);
         let (mut length, mut crc) = (0, Crc32::new());
         loop {
             if window.rest().len() < PIECE && !window.ended {
                 window.read()?;
             }
-            let step = inflater.inflate(window.rest(), &mut self.output);
-            let step = step.map_err(|_| NoReplay::Damaged)?;
-            if step.consumed == 0 && step.produced == 0 && !step.ended {
+            let did = inflater.inflate(window.rest(), &mut output);
+            let did = did.map_err(|_| NoReplay::Damaged)?;
+            if did.consumed == 0 && did.produced == 0 && !did.ended {
                 return Err(if window.ended { NoReplay::Truncated } else { NoReplay::Damaged });
             }
-            window.start += step.consumed;
-            length += step.produced as u64;
-            let piece = &self.output[..step.produced];
+            window.start += did.consumed;
+            length += did.produced as u64;
+            let piece = &output[..did.produced];
             crc.update(piece);
             content(piece);
 
-            let end = step.ended.then(|| window.end());
-            let far = window.start.saturating_sub(FARTHEST) as u64 + window.base;
-            let nearest = &mut self.nearest;
-            running.retain_mut(|candidate| {
-                let different = check(candidate, piece, window, end, far).err();
-                if let Some(at) = different
-                    && nearest.is_none_or(|(_, other)| at > other)
-                {
-                    *nearest = Some((candidate.id, at));
-                }
-                different.is_none()
-            });
-            if length > PATIENCE && running.iter().any(|candidate| !candidate.id.is_rare()) {
-                running.retain(|candidate| !candidate.id.is_rare());
+            let end = did.ended.then(|| window.end());
+            let step = Step { begin: begin.take(), length: piece.len(), end };
+            self.follow(step, piece, window)?;
+            if length > PATIENCE && self.running.iter().any(|candidate| !candidate.id.is_rare()) {
+                self.running.retain(|candidate| !candidate.id.is_rare());
             }
-            let oldest = running.iter().map(|candidate| candidate.at).min();
-            let Some(oldest) = oldest else {
-                return Err(NoReplay::OtherEncoder { nearest: self.nearest });
-            };
-            window.drop_to(oldest);
+            if self.trial.is_none() {
+                let oldest = self.running.iter().map(|candidate| candidate.at).min();
+                window.drop_to(oldest.unwrap_or_default());
+            }
             if let Some(End { flushed, .. }) = end {
-                for candidate in &mut running {
-                    candidate.encoder.reset();
-                }
-                self.alive = Some(running);
+                self.output = output;
                 let trailer = window.trailer()?;
                 let trailer = (trailer != usual_trailer(&crc)).then_some(trailer);
                 return Ok(Member { header: None, length, flushed, trailer });
             }
         }
     }
+
+    /// Lets all encoders go on, and tries others if none of them is left.
+    fn follow<R>(&mut self, step: Step, piece: &[u8], window: &Window<R>) -> Result<(), NoReplay> {
+        let far = (window.start.saturating_sub(FARTHEST)) as u64 + window.base;
+        let nearest = &mut self.nearest;
+        self.running.retain_mut(|candidate| {
+            let result = candidate.follow(step, piece, window);
+            let late = candidate.at < far && step.end.is_none();
+            let different = result.err().or(late.then_some(candidate.at));
+            note(nearest, candidate.id, different)
+        });
+        if let Some(trial) = &mut self.trial {
+            trial.content.extend_from_slice(piece);
+            trial.steps.push(step);
+            while self.running.is_empty()
+                && let Some(next) = trial.untried.pop()
+            {
+                for id in next {
+                    let mut candidate = Candidate::new(id);
+                    let (mut rest, mut different) = (&trial.content[..], None);
+                    for step in &trial.steps {
+                        let (piece, after) = rest.split_at(step.length);
+                        rest = after;
+                        different = candidate.follow(*step, piece, window).err();
+                        if different.is_some() {
+                            break;
+                        }
+                    }
+                    if note(nearest, id, different) {
+                        self.running.push(candidate);
+                    }
+                }
+            }
+            let enough = if window.start > TELLING { TRIAL } else { LONGEST_TRIAL };
+            if trial.content.len() > enough || window.start > FARTHEST {
+                self.trial = None;
+            }
+        }
+        if self.running.is_empty() {
+            return Err(NoReplay::OtherEncoder { nearest: self.nearest });
+        }
+        Ok(())
+    }
 }
 
-/// Lets an encoder go on; fails with the place of the first difference. `end` is
-/// the end of the member's body, if it has come.
-fn check<R>(
-    candidate: &mut Candidate,
-    piece: &[u8],
-    window: &Window<R>,
-    end: Option<End>,
-    far: u64,
-) -> Result<(), u64> {
-    candidate.encoder.write(piece, &mut candidate.ahead);
-    if let Some(End { place, flushed }) = end {
-        if flushed {
-            candidate.encoder.flush(&mut candidate.ahead);
-        }
-        candidate.encoder.finish(&mut candidate.ahead);
-        let length = candidate.at + candidate.ahead.len() as u64;
-        candidate.compare(window)?;
-        return if length == place { Ok(()) } else { Err(length.min(place)) };
+/// Whether an encoder made no difference; otherwise it may become the nearest.
+fn note(nearest: &mut Option<(EncoderId, u64)>, id: EncoderId, different: Option<u64>) -> bool {
+    if let Some(at) = different
+        && nearest.is_none_or(|(_, other)| at > other)
+    {
+        *nearest = Some((id, at));
     }
-    candidate.compare(window)?;
-    if candidate.at < far { Err(candidate.at) } else { Ok(()) }
+    different.is_none()
 }

@@ -186,15 +186,43 @@ fn streams_that_skopeo_makes_come_back() {
     assert!(known, "another pgzip than those that are known");
 }
 
-#[test]
-fn streams_of_gnu_gzip_are_refused() {
-    if !is_there("gzip") {
+/// Whether streams of a command, which is told a level and a file, come back.
+/// Of small files the encoders can make the same.
+fn streams_of(program: &str, arguments: &[&str], encoders: &[&str]) {
+    if !is_there(program) {
         return;
     }
     let scratch = tempfile::tempdir().unwrap();
-    let path = scratch.path().join("file");
-    fs::write(&path, inputs::named("M(400000)")).unwrap();
-    assert!(Command::new("gzip").arg(&path).status().unwrap().success());
-    let stream = fs::read(path.with_extension("gz")).unwrap();
-    assert!(matches!(check(&stream), Err(NoReplay::OtherEncoder { .. })));
+    for input in ["T(1048581)", "M(400000)", "Z(70000)", "W(200000)", "mixed(500000)"] {
+        let path = scratch.path().join("file");
+        fs::write(&path, inputs::named(input)).unwrap();
+        for level in ["1", "6", "9"] {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(format!("-{level}")).arg(&path);
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{program}: {output:?}");
+            let found = check(&output.stdout).map(|replay| replay.encoder.name());
+            let found = found.unwrap_or_else(|error| panic!("{input} -{level}: {error}"));
+            let known = encoders.iter().any(|encoder| found.starts_with(encoder));
+            assert!(known, "{input} -{level}: {found}");
+        }
+    }
+}
+
+#[test]
+fn streams_that_gnu_gzip_makes_come_back() {
+    streams_of("gzip", &["-c"], &["gnu-gzip-", "zlib-"]);
+}
+
+#[test]
+fn streams_that_pigz_makes_come_back() {
+    streams_of("pigz", &["-c", "-p2"], &["pigz-", "zlib-"]);
+}
+
+#[test]
+fn streams_that_python_makes_come_back() {
+    let script = "import gzip, sys; \
+        level, content = int(sys.argv[1][1:]), open(sys.argv[2], 'rb').read(); \
+        sys.stdout.buffer.write(gzip.compress(content, level))";
+    streams_of("python3", &["-c", script], &["zlib-"]);
 }
