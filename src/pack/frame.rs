@@ -50,6 +50,9 @@ pub struct RawFrame {
     pub ids: Vec<Id>,
     /// What the frame is compressed against; empty for nothing.
     pub base: Base,
+    /// Whether most likely it can't be compressed, so that this is to be tried with
+    /// a part of it first.
+    pub opaque: bool,
 }
 
 /// Chunks that a frame is compressed against.
@@ -123,6 +126,11 @@ const WORTH_PERCENT: usize = 90;
 /// its base without a comparison.
 const PLAINLY_WORTH_PERCENT: usize = 25;
 
+/// How much of what most likely can't be compressed is tried, ...
+const TRIED: usize = 128 << 10;
+/// ... and how much smaller it must become for the rest to be, in percent.
+const TRIED_PERCENT: usize = 97;
+
 /// Finds the bytes of base chunks; `None` where they can't be read.
 pub type FindBase = dyn Fn(&[BaseRun]) -> Option<Vec<u8>> + Send + Sync;
 
@@ -136,10 +144,15 @@ pub fn encode(
 ) -> Result<EncodedFrame, FrameError> {
     let found = if frame.base.depth == 0 { None } else { find_base(&frame.base.runs) };
     let (base, prefix) = found.map(|prefix| (frame.base, prefix)).unwrap_or_default();
-    let (compressed, base) = compress(&frame.raw, base, &prefix, compressor)?;
+    let worth_it = !frame.opaque || pays(&frame.raw, compressor)?;
+    let (compressed, base) = if worth_it {
+        compress(&frame.raw, base, &prefix, compressor)?
+    } else {
+        (Vec::new(), Base::default())
+    };
     // Without the base, if that was found not to pay.
     let prefix = if base.depth == 0 { &[][..] } else { &prefix };
-    let (codec, payload, base) = if compressed.len() < frame.raw.len() {
+    let (codec, payload, base) = if worth_it && compressed.len() < frame.raw.len() {
         let again = Decompressor::decompress(&compressed, frame.raw.len(), prefix)?;
         if again != frame.raw {
             return Err(FrameError::Unfaithful);
@@ -172,6 +185,12 @@ pub fn encode(
     };
     bytes.extend_from_slice(payload);
     Ok(EncodedFrame { bytes, entry, lengths: header.lengths, ids: frame.ids })
+}
+
+/// Whether a part of this can be compressed.
+fn pays(raw: &[u8], compressor: &mut Compressor) -> Result<bool, ZstdError> {
+    let part = &raw[..raw.len().min(TRIED)];
+    Ok(compressor.compress(part, &[])?.len() * 100 <= part.len() * TRIED_PERCENT)
 }
 
 /// Compresses against the base, or without one where that is hardly larger.
