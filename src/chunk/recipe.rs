@@ -10,11 +10,17 @@ use crate::varint::{self, Cursor, Malformed};
 
 /// The largest blob that a recipe of kind *bytes* holds.
 pub const INLINE_MAX: usize = 512 << 10;
+/// The longest replay that a recipe of kind *encode* holds.
+pub const REPLAY_MAX: usize = 512 << 10;
+/// How many blobs may stand on one another below a blob.
+pub const STANDS_MAX: usize = 4;
 
 const VERSION: u8 = 1;
 const KIND_BYTES: u8 = 1;
 const KIND_CHUNKS: u8 = 2;
 const KIND_TAR: u8 = 3;
+const KIND_ENCODE: u8 = 4;
+const KIND_DECODE: u8 = 6;
 const DIRECTORIES_MAX: u32 = 1 << 16;
 const SPANS_MAX: u32 = 1 << 20;
 const SECTIONS_MAX: u32 = 1 << 16;
@@ -39,6 +45,80 @@ pub enum Body {
     Chunks(Names),
     /// Tar framing around content.
     Tar(Names),
+    /// What compressing another blob makes.
+    Encode {
+        /// The blob that is compressed.
+        of: Digest,
+        /// With what, and what else is needed; opaque here.
+        replay: Vec<u8>,
+    },
+    /// What decompressing another blob makes.
+    Decode {
+        /// The blob that is decompressed.
+        of: Digest,
+        /// How that is compressed.
+        compression: Compression,
+        /// Sections that tell the tar's framing, without names of chunks.
+        sections: Vec<Id>,
+    },
+}
+
+impl Body {
+    /// What the virtual numbers of the sections mean, where they name chunks.
+    pub fn names(&self) -> Option<&Names> {
+        match self {
+            Self::Chunks(names) | Self::Tar(names) => Some(names),
+            _ => None,
+        }
+    }
+
+    /// The ids of the sections, in order.
+    pub fn sections(&self) -> &[Id] {
+        match self {
+            Self::Chunks(names) | Self::Tar(names) => &names.sections,
+            Self::Decode { sections, .. } => sections,
+            Self::Bytes(_) | Self::Encode { .. } => &[],
+        }
+    }
+
+    /// The blob that this one is made from.
+    pub fn stands_on(&self) -> Option<Digest> {
+        match self {
+            Self::Encode { of, .. } | Self::Decode { of, .. } => Some(*of),
+            _ => None,
+        }
+    }
+}
+
+/// How a blob is compressed that is kept as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Compression {
+    /// RFC 1952, of one or several members.
+    Gzip,
+    /// RFC 8878, of one or several frames.
+    Zstd,
+    /// bzip2, of one or several streams.
+    Bzip2,
+    /// xz, of one or several streams.
+    Xz,
+}
+
+impl Compression {
+    /// All of them, by their codes from 1.
+    const ALL: [Self; 4] = [Self::Gzip, Self::Zstd, Self::Bzip2, Self::Xz];
+
+    fn code(self) -> u8 {
+        match self {
+            Self::Gzip => 1,
+            Self::Zstd => 2,
+            Self::Bzip2 => 3,
+            Self::Xz => 4,
+        }
+    }
+
+    fn of_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|compression| compression.code() == code)
+    }
 }
 
 /// What the virtual numbers in a recipe's sections mean.
@@ -109,6 +189,8 @@ impl Recipe {
             Body::Bytes(_) => KIND_BYTES,
             Body::Chunks(_) => KIND_CHUNKS,
             Body::Tar(_) => KIND_TAR,
+            Body::Encode { .. } => KIND_ENCODE,
+            Body::Decode { .. } => KIND_DECODE,
         };
         let mut out = vec![VERSION, kind];
         out.extend_from_slice(self.digest.as_bytes());
@@ -116,6 +198,15 @@ impl Recipe {
         match &self.body {
             Body::Bytes(bytes) => out.extend_from_slice(bytes),
             Body::Chunks(names) | Body::Tar(names) => encode_names(&mut out, names),
+            Body::Encode { of, replay } => {
+                out.extend_from_slice(of.as_bytes());
+                out.extend_from_slice(replay);
+            }
+            Body::Decode { of, compression, sections } => {
+                out.extend_from_slice(of.as_bytes());
+                out.push(compression.code());
+                put_ids(&mut out, sections);
+            }
         }
         out
     }
@@ -135,6 +226,8 @@ impl Recipe {
             KIND_BYTES => Body::Bytes(cursor.take(cursor.rest().len())?.to_vec()),
             KIND_CHUNKS => Body::Chunks(decode_names(&mut cursor)?),
             KIND_TAR => Body::Tar(decode_names(&mut cursor)?),
+            KIND_ENCODE => decode_encode(&mut cursor)?,
+            KIND_DECODE => decode_decode(&mut cursor)?,
             _ => {
                 return Err(Malformed::Other(
                     "the recipe is of a kind that this program doesn't know",
@@ -146,6 +239,24 @@ impl Recipe {
         }
         Ok(Self { digest, size, body })
     }
+}
+
+fn decode_encode(cursor: &mut Cursor<'_>) -> Result<Body, Malformed> {
+    let of = Digest::from_bytes(cursor.array()?);
+    let length = cursor.rest().len();
+    if length > REPLAY_MAX {
+        let limit = REPLAY_MAX as u64;
+        return Err(Malformed::OverLimit { what: "the length of a replay", limit });
+    }
+    Ok(Body::Encode { of, replay: cursor.take(length)?.to_vec() })
+}
+
+fn decode_decode(cursor: &mut Cursor<'_>) -> Result<Body, Malformed> {
+    let of = Digest::from_bytes(cursor.array()?);
+    let compression = Compression::of_code(cursor.u8()?)
+        .ok_or(Malformed::Other("a blob is compressed in a way that this program doesn't know"))?;
+    let sections = take_ids(cursor, "the count of sections", SECTIONS_MAX)?;
+    Ok(Body::Decode { of, compression, sections })
 }
 
 fn encode_names(out: &mut Vec<u8>, names: &Names) {
@@ -219,7 +330,18 @@ mod tests {
 
     #[test]
     fn recipes_come_back() {
-        for body in [Body::Bytes(b"{}".to_vec()), Body::Chunks(names()), Body::Tar(names())] {
+        let of = Digest::of(b"other");
+        let mut bodies = vec![
+            Body::Bytes(b"{}".to_vec()),
+            Body::Chunks(names()),
+            Body::Tar(names()),
+            Body::Encode { of, replay: b"replay".to_vec() },
+        ];
+        bodies.extend(Compression::ALL.map(|compression| {
+            let sections = names().sections;
+            Body::Decode { of, compression, sections }
+        }));
+        for body in bodies {
             let recipe = Recipe { digest: Digest::of(b"{}"), size: 2, body };
             let encoded = recipe.encode();
             assert_eq!(Recipe::decode(&encoded), Ok(recipe));
@@ -227,6 +349,32 @@ mod tests {
                 // A shorter one may be well formed (kind bytes), never a panic.
                 let _shorter = Recipe::decode(&encoded[..length]);
             }
+        }
+    }
+
+    #[test]
+    fn what_goes_beyond_the_format_is_refused() {
+        let (digest, of) = (Digest::of(b"{}"), Digest::of(b"other"));
+        let decoded = |body| Recipe::decode(&Recipe { digest, size: 2, body }.encode());
+        let encode = |length| decoded(Body::Encode { of, replay: vec![0; length] });
+        assert!(encode(REPLAY_MAX).is_ok());
+        let limit = REPLAY_MAX as u64;
+        let error = Malformed::OverLimit { what: "the length of a replay", limit };
+        assert_eq!(encode(REPLAY_MAX + 1), Err(error));
+        let body = Body::Decode { of, compression: Compression::Gzip, sections: Vec::new() };
+        let mut chunk = Recipe { digest, size: 2, body }.encode();
+        let code = chunk.len() - 2;
+        for wrong in [0, 5, 255] {
+            chunk[code] = wrong;
+            assert!(Recipe::decode(&chunk).is_err());
+        }
+        chunk[code] = 4;
+        assert!(Recipe::decode(&chunk).is_ok());
+        chunk.push(0);
+        assert!(Recipe::decode(&chunk).is_err());
+        for reserved in [0, 5, 7] {
+            chunk[1] = reserved;
+            assert!(Recipe::decode(&chunk).is_err());
         }
     }
 

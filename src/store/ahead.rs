@@ -1,81 +1,87 @@
-//! Decoding ahead: what giving back some blobs will need is known before the
+//! Reading ahead: what giving back some blobs will need is known before the
 //! first byte is written, so worker threads decode it in that order, each frame
-//! once where memory allows.
+//! once where memory allows; and they compress what has to be.
 
+use std::sync::Arc;
 use std::thread;
 
-use super::decoder::{Decoder, FrameKey, Plan};
-use super::{Result, Store, StoreError};
-use crate::chunk::recipe::Body;
+use super::decoder::FrameKey;
+use super::plan::Plan;
+use super::prepared::Prepared;
+use super::reencode::Reencoding;
+use super::{Result, Store};
 use crate::digest::{Digest, Id};
-use crate::layer::section::Section;
 
 /// More workers than this only wait for the one that writes.
-const WORKERS_MAX: usize = 3;
+const DECODERS_MAX: usize = 3;
+/// More than this would need more memory than they are worth.
+const ENCODERS_MAX: usize = 8;
 
 /// Ends the workers, however the act that they work for ends.
-struct StopWorkers<'d>(&'d Decoder);
+struct StopWorkers<'s>(&'s Store, &'s Reencoding);
 
 impl Drop for StopWorkers<'_> {
     fn drop(&mut self) {
-        self.0.stop();
+        self.1.stop();
+        self.0.decoder.stop();
+        self.0.ahead.take();
     }
 }
 
 impl Store {
-    /// Carries out `act`, which reads these blobs in this order, while workers
-    /// decode what it will need.
+    /// Carries out `act`, which copies these blobs in this order, while workers
+    /// decode what it will need, and compress what has to be compressed. Another
+    /// order, and other blobs, only take longer.
     pub fn decoding_ahead<T>(&self, blobs: &[Digest], act: impl FnOnce() -> T) -> Result<T> {
-        let decoder = &self.decoder;
-        decoder.start(self.plan(blobs)?);
-        let workers = thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
-        let value = thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| decoder.work());
+        let (plan, prepared) = self.plan(blobs)?;
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let decoders = if plan.is_decoded_ahead() { cores.min(DECODERS_MAX) } else { 0 };
+        let ahead = Arc::new(Reencoding::new(blobs, prepared));
+        let encoders = cores.min(ENCODERS_MAX).min(ahead.jobs());
+        let (decoder, queue, reader) = (&*self.decoder, &*ahead, self.reader()?);
+        decoder.start(plan);
+        self.ahead.replace(Some(Arc::clone(&ahead)));
+        Ok(thread::scope(|scope| {
+            let _stop = StopWorkers(self, queue);
+            for _ in 0..decoders {
+                scope.spawn(|| decoder.work(&|directory| reader.pack_of(directory)));
             }
-            let _stop = StopWorkers(decoder);
+            for _ in 0..encoders {
+                scope.spawn(|| queue.work(decoder, &reader));
+            }
             act()
-        });
-        Ok(value)
+        }))
     }
 
-    /// Which frames these blobs need, in order. Blobs that can't be planned are
-    /// left for their reader to fail on.
-    fn plan(&self, blobs: &[Digest]) -> Result<Plan> {
-        let mut plan = Plan::default();
-        for digest in blobs {
-            match self.plan_blob(*digest, &mut plan) {
-                Err(error) if error.is_damage() => {}
-                result => result?,
-            }
+    /// Which frames these blobs need, in order, and those blobs that have to be
+    /// compressed. Blobs that can't be planned are left for their reader to fail
+    /// on.
+    fn plan(&self, blobs: &[Digest]) -> Result<(Plan, Vec<(usize, Prepared)>)> {
+        let (mut plan, mut prepared) = (Plan::default(), Vec::new());
+        for (stretch, digest) in blobs.iter().enumerate() {
+            let planned = self.plan_blob(*digest, &mut plan).and_then(|()| self.prepare(*digest));
+            let encoded = match planned {
+                Err(error) if error.is_damage() => None,
+                planned => Some(planned?).filter(Prepared::is_encoded),
+            };
+            plan.end_stretch(encoded.is_none());
+            prepared.extend(encoded.map(|blob| (stretch, blob)));
         }
-        Ok(plan)
+        Ok((plan, prepared))
     }
 
     fn plan_blob(&self, digest: Digest, plan: &mut Plan) -> Result<()> {
-        let recipe = self.recipe(digest)?;
-        let (Body::Chunks(names) | Body::Tar(names)) = &recipe.body else { return Ok(()) };
-        let damaged = |source| StoreError::Recipe { digest, source };
-        for id in &names.sections {
-            let chunk = self.chunk(*id)?;
-            let mut section = Section::parse(chunk.as_slice()).map_err(damaged)?;
-            while let Some((first, count)) = section.next_run().map_err(damaged)? {
-                for run in names.resolve(first, count).map_err(damaged)? {
-                    let pack = self.directory_of_plan(run.directory, plan)?;
-                    self.plan_run(pack, (run.first, run.count), plan)?;
-                }
+        for (_, recipe) in self.chain(digest)? {
+            if recipe.body.names().is_some() {
+                self.each_section(&recipe, |_, runs| {
+                    for (place, count) in runs {
+                        self.plan_run(place.pack, (place.position, *count), plan)?;
+                    }
+                    Ok(())
+                })?;
             }
         }
         Ok(())
-    }
-
-    fn directory_of_plan(&self, directory: Id, plan: &mut Plan) -> Result<Id> {
-        if let Some(pack) = plan.directories.get(&directory) {
-            return Ok(*pack);
-        }
-        let pack = self.pack_of_directory(directory)?;
-        plan.directories.insert(directory, pack);
-        Ok(pack)
     }
 
     fn plan_run(&self, id: Id, (first, count): (u32, u32), plan: &mut Plan) -> Result<()> {
@@ -83,9 +89,9 @@ impl Store {
         let (mut position, end) = (first, first.saturating_add(count));
         while let Some(number) = pack.frame_of(position).filter(|_| position < end) {
             let key = FrameKey { pack: id, number };
-            if plan.sequence.last() != Some(&key) {
-                self.plan_use(key, plan.sequence.len(), plan)?;
-                plan.sequence.push(key);
+            let at = plan.place();
+            if plan.push(key) {
+                self.plan_use(key, at, plan)?;
             }
             let entry = pack.frames()[number];
             position = entry.first + entry.count;
@@ -95,11 +101,7 @@ impl Store {
 
     /// Notes a use of a frame, and where it is the first, of its bases.
     fn plan_use(&self, key: FrameKey, at: usize, plan: &mut Plan) -> Result<()> {
-        let uses = plan.uses.entry(key).or_default();
-        let first = uses.is_empty();
-        if uses.last() != Some(&at) {
-            uses.push(at);
-        }
+        let first = plan.note_use(key, at);
         let pack = self.pack(key.pack)?;
         let entry = pack.frames()[key.number];
         if !first || entry.depth == 0 {
@@ -108,7 +110,7 @@ impl Store {
         for run in pack.frame_header(key.number)?.bases {
             let id = match run.directory {
                 None => key.pack,
-                Some(directory) => self.directory_of_plan(directory, plan)?,
+                Some(directory) => self.reader()?.pack_of(directory)?,
             };
             let base = self.pack(id)?;
             let (mut position, end) = (run.first, run.first.saturating_add(run.count));

@@ -1,26 +1,28 @@
-//! Gives blobs back: recipe, sections and chunks in, the exact bytes out.
+//! Gives blobs back, and says what they cost.
 //!
-//! Whatever is written is hashed on its way; a blob that doesn't have the digest
-//! that was asked for is an error, after the fact. Memory is bounded by the
-//! caches of `packs`, and one section.
+//! A blob that doesn't have the digest that was asked for is an error, after the
+//! fact; whoever copies one checks that himself. How bytes come together is in
+//! `prepared` and `content`.
 
-use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 
-use super::packs::ChunkBytes;
 use super::{Result, Store, StoreError};
 use crate::catalog::Place;
-use crate::chunk::recipe::{Body, Names, Recipe};
-use crate::digest::{Digest, Hashing, Id};
-use crate::layer::rebuild::{Rebuilder, Source};
+use crate::chunk::recipe::Recipe;
+use crate::digest::{Digest, Hashing};
 use crate::layer::section::Section;
-use crate::varint::{Malformed, len64};
+use crate::varint::Malformed;
 
 impl Store {
     /// The recipe of a blob.
     pub fn recipe(&self, digest: Digest) -> Result<Recipe> {
         let row = self.catalog.blob(digest)?.ok_or(StoreError::NoBlob { digest })?;
-        let chunk = self.chunk_at(row.recipe)?;
+        self.recipe_at(digest, row.recipe)
+    }
+
+    /// The recipe of a blob, which is at a place.
+    pub(super) fn recipe_at(&self, digest: Digest, place: Place) -> Result<Recipe> {
+        let chunk = self.chunk_at(place)?;
         let damaged = |source| StoreError::Recipe { digest, source };
         let recipe = Recipe::decode(chunk.as_slice()).map_err(damaged)?;
         if recipe.digest != digest {
@@ -42,41 +44,72 @@ impl Store {
     }
 
     /// Writes what should be a blob to `out`, which must check its digest. Returns
-    /// its size.
+    /// its size. Inside [`Self::decoding_ahead`], workers may have made it.
     pub fn copy_blob(&self, digest: Digest, out: &mut dyn Write) -> Result<u64> {
-        let recipe = self.recipe(digest)?;
-        let mut writer =
-            BlobWriter { store: self, digest, content: Content::default(), packs: HashMap::new() };
-        match &recipe.body {
-            Body::Bytes(bytes) => put(bytes, out)?,
-            Body::Chunks(names) => writer.chunks(names, recipe.size, out)?,
-            Body::Tar(names) => writer.tar(names, recipe.size, out)?,
+        let ahead = self.ahead.borrow().clone();
+        let Some((ahead, stretch)) = ahead.and_then(|ahead| {
+            let stretch = ahead.turn_of(digest)?;
+            Some((ahead, stretch))
+        }) else {
+            let prepared = self.prepare(digest)?;
+            prepared.copy(&self.reader()?, out)?;
+            return Ok(prepared.size);
+        };
+        if let Some(size) = ahead.deliver(stretch, out) {
+            return size;
         }
-        Ok(recipe.size)
+        let prepared = self.prepare(digest)?;
+        let reader = self.reader()?.of_stretch(stretch);
+        self.decoder.open(stretch);
+        let copied = prepared.copy(&reader, out);
+        self.decoder.close(stretch);
+        copied?;
+        Ok(prepared.size)
     }
 
     /// A blob's share of the bytes in packs: its recipe, sections and chunks, each
-    /// by its part of its frame. What it has in common with others counts fully.
+    /// by its part of its frame, and those of what it stands on. What it has in
+    /// common with others counts fully.
     pub fn stored_bytes(&self, digest: Digest) -> Result<u64> {
-        let row = self.catalog.blob(digest)?.ok_or(StoreError::NoBlob { digest })?;
-        let recipe = self.recipe(digest)?;
-        let mut bytes = self.stored_share(row.recipe, 1)?;
-        let (Body::Chunks(names) | Body::Tar(names)) = &recipe.body else { return Ok(bytes) };
-        let damaged = |source| StoreError::Recipe { digest, source };
-        for id in &names.sections {
-            let (place, _) = self.find_chunk(*id)?.ok_or(StoreError::NoChunk { id: *id })?;
-            bytes += self.stored_share(place, 1)?;
-            let chunk = self.chunk_at(place)?;
-            let mut section = Section::parse(chunk.as_slice()).map_err(damaged)?;
-            while let Some((first, count)) = section.next_run().map_err(damaged)? {
-                for run in names.resolve(first, count).map_err(damaged)? {
-                    let pack = self.pack_of_directory(run.directory)?;
-                    let place = Place { pack, position: run.first };
-                    bytes += self.stored_share(place, run.count)?;
+        let mut bytes = 0;
+        for (row, recipe) in self.chain(digest)? {
+            bytes += self.stored_share(row.recipe, 1)?;
+            self.each_section(&recipe, |place, runs| {
+                bytes += self.stored_share(place, 1)?;
+                for (place, count) in runs {
+                    bytes += self.stored_share(*place, *count)?;
                 }
-            }
+                Ok(())
+            })?;
         }
         Ok(bytes)
+    }
+
+    /// Goes through the sections of a recipe: where each is, and the chunks that
+    /// it names.
+    pub(super) fn each_section(
+        &self,
+        recipe: &Recipe,
+        mut act: impl FnMut(Place, &[(Place, u32)]) -> Result<()>,
+    ) -> Result<()> {
+        let damaged = |source| StoreError::Recipe { digest: recipe.digest, source };
+        let reader = self.reader()?;
+        for id in recipe.body.sections() {
+            let place = self.section_place(*id)?;
+            let mut runs = Vec::new();
+            if let Some(names) = recipe.body.names() {
+                let chunk = self.chunk_at(place)?;
+                let mut section = Section::parse(chunk.as_slice()).map_err(damaged)?;
+                while let Some((first, count)) = section.next_run().map_err(damaged)? {
+                    for run in names.resolve(first, count).map_err(damaged)? {
+                        let pack = reader.pack_of(run.directory)?;
+                        runs.push((Place { pack, position: run.first }, run.count));
+                    }
+                }
+            }
+            act(place, &runs)?;
+        }
+        Ok(())
     }
 
     /// A blob of at most `limit` bytes, in memory.
@@ -89,157 +122,4 @@ impl Store {
         self.write_blob(digest, &mut bytes)?;
         Ok(bytes)
     }
-}
-
-/// The chunks that come next.
-#[derive(Debug, Default)]
-struct Content {
-    /// Sections whose runs were not read yet, by index into the recipe's list.
-    next_section: usize,
-    /// Sections whose operations are still to be carried out.
-    sections: VecDeque<ChunkBytes>,
-    runs: VecDeque<(Place, u32)>,
-    /// A chunk that was written in part, and how much of it.
-    partial: Option<(ChunkBytes, usize)>,
-}
-
-struct BlobWriter<'s> {
-    store: &'s Store,
-    digest: Digest,
-    content: Content,
-    /// A pack for each directory.
-    packs: HashMap<Id, Id>,
-}
-
-/// A blob's writer together with what its virtual numbers mean.
-struct Named<'w, 's> {
-    writer: &'w mut BlobWriter<'s>,
-    names: &'w Names,
-}
-
-impl BlobWriter<'_> {
-    fn pack_of(&mut self, directory: Id) -> Result<Id> {
-        if let Some(pack) = self.packs.get(&directory) {
-            return Ok(*pack);
-        }
-        let pack = self.store.pack_of_directory(directory)?;
-        self.packs.insert(directory, pack);
-        Ok(pack)
-    }
-
-    fn damaged(&self) -> impl Fn(Malformed) -> StoreError + use<> {
-        let digest = self.digest;
-        move |source| StoreError::Recipe { digest, source }
-    }
-
-    fn chunks(&mut self, names: &Names, size: u64, out: &mut dyn Write) -> Result<()> {
-        let digest = self.digest;
-        let mut named = Named { writer: self, names };
-        named.content(size, out).map_err(|error| error.of(digest))
-    }
-
-    fn tar(&mut self, names: &Names, size: u64, out: &mut dyn Write) -> Result<()> {
-        let (digest, damaged) = (self.digest, self.damaged());
-        let mut rebuilder = Rebuilder::new(size);
-        let mut named = Named { writer: self, names };
-        for _ in &names.sections {
-            if named.writer.content.sections.is_empty() {
-                named.load_section()?;
-            }
-            let Some(chunk) = named.writer.content.sections.pop_front() else {
-                break;
-            };
-            let mut section = Section::parse(chunk.as_slice()).map_err(&damaged)?;
-            rebuilder.section(&mut section, &mut named, out).map_err(|error| error.of(digest))?;
-        }
-        rebuilder.finish(&mut named, out).map_err(|error| error.of(digest))
-    }
-}
-
-impl Named<'_, '_> {
-    /// Reads the next section: its runs are queued, its operations wait.
-    fn load_section(&mut self) -> Result<()> {
-        let damaged = self.writer.damaged();
-        let id = self.names.sections.get(self.writer.content.next_section);
-        let id: Id = *id.ok_or_else(|| damaged(Malformed::Other("content is missing")))?;
-        self.writer.content.next_section += 1;
-        let chunk = self.writer.store.chunk(id)?;
-        let mut section = Section::parse(chunk.as_slice()).map_err(&damaged)?;
-        while let Some((first, count)) = section.next_run().map_err(&damaged)? {
-            for run in self.names.resolve(first, count).map_err(&damaged)? {
-                let pack = self.writer.pack_of(run.directory)?;
-                let place = Place { pack, position: run.first };
-                self.writer.content.runs.push_back((place, run.count));
-            }
-        }
-        self.writer.content.sections.push_back(chunk);
-        Ok(())
-    }
-
-    /// The next chunk of the content.
-    fn next_chunk(&mut self) -> Result<ChunkBytes> {
-        loop {
-            if let Some((place, count)) = self.writer.content.runs.front_mut() {
-                let now = *place;
-                place.position += 1;
-                *count -= 1;
-                if *count == 0 {
-                    self.writer.content.runs.pop_front();
-                }
-                return self.writer.store.chunk_at(now);
-            }
-            self.load_section()?;
-        }
-    }
-}
-
-/// An error that the layer module passes through.
-enum Passed {
-    Store(StoreError),
-    Malformed(Malformed),
-}
-
-impl From<Malformed> for Passed {
-    fn from(source: Malformed) -> Self {
-        Self::Malformed(source)
-    }
-}
-
-impl Passed {
-    fn of(self, digest: Digest) -> StoreError {
-        match self {
-            Self::Store(error) => error,
-            Self::Malformed(source) => StoreError::Recipe { digest, source },
-        }
-    }
-}
-
-impl Source for Named<'_, '_> {
-    type Error = Passed;
-
-    fn content(&mut self, count: u64, out: &mut dyn Write) -> std::result::Result<(), Passed> {
-        let mut left = count;
-        while left > 0 {
-            let (chunk, start) = match self.writer.content.partial.take() {
-                Some(partial) => partial,
-                None => (self.next_chunk().map_err(Passed::Store)?, 0),
-            };
-            let rest = &chunk.as_slice()[start..];
-            let now = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
-            put(&rest[..now], out).map_err(Passed::Store)?;
-            left -= len64(&rest[..now]);
-            if now < rest.len() {
-                self.writer.content.partial = Some((chunk, start + now));
-            }
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, bytes: &[u8], out: &mut dyn Write) -> std::result::Result<(), Passed> {
-        put(bytes, out).map_err(Passed::Store)
-    }
-}
-
-fn put(bytes: &[u8], out: &mut dyn Write) -> Result<()> {
-    out.write_all(bytes).map_err(StoreError::Output)
 }

@@ -113,6 +113,7 @@ impl Store {
     fn rebuild(&mut self, reason: &'static str) -> Result<()> {
         self.file_maps = super::FileMaps::default();
         self.sound.borrow_mut().clear();
+        self.directories.take();
         self.records_unreadable = 0;
         let mut notices = Vec::new();
         // At once, so that others see the old or the new state.
@@ -310,6 +311,7 @@ impl Store {
         let directory = (pack.directory_id(), pack.directory().ids.as_slice());
         // Others may stand on it.
         self.sound.borrow_mut().retain(|_, sound| *sound);
+        self.directories.take();
         self.catalog.atomically(|| {
             self.catalog.add_pack((id, pack.kind().code(), size), directory, &blobs)?;
             Ok(())

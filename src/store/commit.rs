@@ -67,6 +67,8 @@ impl WriteSession<'_> {
         Ok(id)
     }
 
+    /// Writes recipes in the order in which blobs were put, so that none stands on
+    /// a later one.
     fn flush_recipes(&mut self) -> Result<()> {
         let mut frame = RawFrame::default();
         for (digest, size, pending) in std::mem::take(&mut self.pending) {
@@ -74,6 +76,10 @@ impl WriteSession<'_> {
                 Pending::Bytes(bytes) => Body::Bytes(bytes),
                 Pending::Chunks(named) => Body::Chunks(self.names(named)?),
                 Pending::Tar(named) => Body::Tar(self.names(named)?),
+                Pending::Encode { of, replay } => Body::Encode { of, replay },
+                Pending::Decode { of, compression, sections } => {
+                    Body::Decode { of, compression, sections }
+                }
             };
             let chunk = Recipe { digest, size, body }.encode();
             if !frame.has_room(chunk.len()) {

@@ -2,7 +2,7 @@
 //! threads.
 //!
 //! Without a plan the frame that was used longest ago goes first. With one (see
-//! `ahead`) the frame that is needed last goes first, and workers decode what
+//! `plan`) the frame that is needed last goes first, and workers decode what
 //! comes next. A frame that is being decoded is waited for, not decoded twice.
 //! Whatever a damaged store says, bases are of smaller depth than what stands on
 //! them, so that nobody waits for himself.
@@ -13,7 +13,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::cache::Cache;
 use super::layout::Layout;
+use super::packs::ChunkBytes;
+use super::plan::{Next, Plan};
 use super::{Result, StoreError};
+use crate::catalog::Place;
 use crate::digest::Id;
 use crate::fs::Fs;
 use crate::pack::format::{BaseRun, DEPTH_MAX, FrameHeader, PREFIX_MAX};
@@ -49,30 +52,6 @@ impl Frame {
     pub(super) fn chunks(&self, first: usize, end: usize) -> Option<&[u8]> {
         let (start, end) = (self.starts.get(first)?, self.starts.get(end)?);
         self.raw.get(in_memory(*start)..in_memory(*end))
-    }
-}
-
-/// What is going to be used, in order.
-#[derive(Debug, Default)]
-pub(super) struct Plan {
-    /// Frames whose chunks are used, one after the other.
-    pub(super) sequence: Vec<FrameKey>,
-    /// For each frame the positions in the sequence at which it is used, by
-    /// itself or as a base.
-    pub(super) uses: HashMap<FrameKey, Vec<usize>>,
-    /// The packs of all base directories.
-    pub(super) directories: HashMap<Id, Id>,
-    /// Where the user of the sequence is.
-    position: usize,
-    /// What workers decode next.
-    next: usize,
-    stopped: bool,
-}
-
-impl Plan {
-    fn next_use(&self, key: FrameKey) -> Option<usize> {
-        let uses = self.uses.get(&key)?;
-        uses.get(uses.partition_point(|at| *at < self.position)).copied()
     }
 }
 
@@ -149,17 +128,27 @@ impl Decoder {
         Ok(pack)
     }
 
-    /// A frame, for the user of the plan, if there is one: this is where it is.
-    pub(super) fn frame_in_turn(&self, key: FrameKey, resolve: Resolve<'_>) -> Result<Arc<Frame>> {
-        if let Some(plan) = &mut self.lock().plan {
-            let ahead = plan.sequence.get(plan.position..).unwrap_or_default();
-            let step = ahead.iter().take(2).position(|next| *next == key);
-            if let Some(step @ 1..) = step {
-                plan.position += step;
+    /// The chunk at a place, for the reader of a stretch of the plan, if it is for
+    /// one.
+    pub(super) fn chunk(
+        &self,
+        place: Place,
+        resolve: Resolve<'_>,
+        stretch: Option<usize>,
+    ) -> Result<ChunkBytes> {
+        let pack = self.pack(place.pack)?;
+        let number = pack.frame_of(place.position);
+        let missing = StoreError::Inconsistent("a chunk that its pack doesn't hold");
+        let number = number.ok_or(missing)?;
+        let key = FrameKey { pack: place.pack, number };
+        if let Some(stretch) = stretch {
+            let plan = &mut self.lock().plan;
+            if plan.as_mut().is_some_and(|plan| plan.step(stretch, key)) {
                 self.changed.notify_all();
             }
         }
-        self.frame(key, resolve)
+        let index = in_memory(place.position - pack.frames()[number].first);
+        Ok(ChunkBytes::new(self.frame(key, resolve)?, index))
     }
 
     fn frame(&self, key: FrameKey, resolve: Resolve<'_>) -> Result<Arc<Frame>> {
@@ -285,22 +274,31 @@ impl Decoder {
 
     /// Forgets the plan; workers end.
     pub(super) fn stop(&self) {
+        self.lock().plan = None;
+        self.changed.notify_all();
+    }
+
+    /// A reader begins a stretch of the plan.
+    pub(super) fn open(&self, stretch: usize) {
         if let Some(plan) = &mut self.lock().plan {
-            plan.stopped = true;
+            plan.open(stretch);
+        }
+        self.changed.notify_all();
+    }
+
+    /// A reader is done with a stretch of the plan.
+    pub(super) fn close(&self, stretch: usize) {
+        if let Some(plan) = &mut self.lock().plan {
+            plan.close(stretch);
         }
         self.changed.notify_all();
     }
 
     /// Decodes frames of the plan before they are needed, until there are no more
-    /// or it is stopped. Errors are left for the user of the plan to meet.
-    pub(super) fn work(&self) {
-        let resolve = |directory| {
-            let state = self.lock();
-            let known = state.plan.as_ref().and_then(|plan| plan.directories.get(&directory));
-            known.copied().ok_or(StoreError::NoDirectory { id: directory })
-        };
+    /// or it is stopped. Errors are left for the reader to meet.
+    pub(super) fn work(&self, resolve: Resolve<'_>) {
         while let Some(key) = self.next_ahead() {
-            drop(self.frame(key, &resolve));
+            drop(self.frame(key, resolve));
         }
     }
 
@@ -310,17 +308,17 @@ impl Decoder {
         loop {
             let limit = FRAMES_BYTES.saturating_sub(FRAME_BYTES * (state.busy + 1));
             let State { plan, frames, bytes, .. } = &mut *state;
-            let plan = plan.as_mut().filter(|plan| !plan.stopped)?;
-            plan.next = plan.next.max(plan.position);
-            while frames.contains_key(plan.sequence.get(plan.next)?) {
-                plan.next += 1;
-            }
-            let useless = |key: &FrameKey| plan.next_use(*key).is_none_or(|at| at > plan.next);
-            let room = *bytes <= limit || frames.keys().any(useless);
-            if room {
-                let key = *plan.sequence.get(plan.next)?;
-                plan.next += 1;
-                return Some(key);
+            let plan = plan.as_mut()?;
+            match plan.next_ahead(|key| frames.contains_key(key)) {
+                Next::Never => return None,
+                Next::NotYet => {}
+                Next::Frame { key, distance } => {
+                    let later = |key: &FrameKey| plan.distance(*key).is_none_or(|at| at > distance);
+                    if *bytes <= limit || frames.keys().any(later) {
+                        plan.took_ahead();
+                        return Some(key);
+                    }
+                }
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -339,7 +337,7 @@ impl State {
             let plan = self.plan.as_ref();
             let ready = self.frames.iter().filter_map(|(other, slot)| match slot {
                 Slot::Ready { used, .. } if *other != key => {
-                    let next = plan.and_then(|plan| plan.next_use(*other)).unwrap_or(usize::MAX);
+                    let next = plan.and_then(|plan| plan.distance(*other)).unwrap_or(usize::MAX);
                     Some((next, u64::MAX - used, *other))
                 }
                 _ => None,

@@ -97,6 +97,14 @@ pub enum StoreError {
         /// What is wrong.
         source: Malformed,
     },
+    /// A blob can't be decompressed from what it stands on.
+    #[error("blob {digest} cannot be decompressed")]
+    Decompress {
+        /// The blob.
+        digest: Digest,
+        /// What is wrong.
+        source: std::io::Error,
+    },
     /// A rebuilt blob has another digest than the one asked for.
     #[error("rebuilt blob does not match its digest: expected {expected}, found {found}")]
     WrongBlob {
@@ -137,6 +145,7 @@ impl StoreError {
             | Self::NoChunk { .. }
             | Self::NoDirectory { .. }
             | Self::Recipe { .. }
+            | Self::Decompress { .. }
             | Self::WrongBlob { .. }
             | Self::Inconsistent(_) => true,
             _ => false,

@@ -50,6 +50,8 @@ pub(super) struct Named {
 struct Group {
     depth: u8,
     base: Option<Id>,
+    /// Most likely compressed already.
+    opaque: bool,
 }
 
 /// A frame that is being filled.
@@ -92,17 +94,19 @@ impl WriteSession<'_> {
         Ok(Some(next))
     }
 
-    /// Puts a new chunk of content, to be compressed against these others.
+    /// Puts a new chunk of content, to be compressed against these others; or an
+    /// opaque one, which most likely can't be compressed.
     /// Returns the number of its frame, and its index in that.
     pub(super) fn put_chunk(
         &mut self,
         id: Id,
         bytes: &[u8],
         bases: &[Place],
+        opaque: bool,
     ) -> Result<(u64, u32)> {
         let (bases, depth) = self.usable(bases)?;
         let base = bases.first().map(|place| place.pack).filter(|_| depth > 1);
-        let at = self.filling(Group { depth, base }, bytes.len(), &bases)?;
+        let at = self.filling(Group { depth, base, opaque }, bytes.len(), &bases)?;
         let filling = &mut self.content[at];
         filling.add_bases(self.store, &bases, depth)?;
         let place = (filling.number, len32(filling.frame.ids.len()));
@@ -122,7 +126,8 @@ impl WriteSession<'_> {
         } else if self.content.len() >= FILLING_MAX {
             self.flush_content(0)?;
         }
-        let filling = Filling { group, number: self.next_frame, ..Filling::default() };
+        let frame = RawFrame { opaque: group.opaque, ..RawFrame::default() };
+        let filling = Filling { group, frame, number: self.next_frame, ..Filling::default() };
         self.next_frame += 1;
         self.content.push(filling);
         Ok(self.content.len() - 1)

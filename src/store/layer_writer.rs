@@ -28,16 +28,29 @@ const VOTE_EVERY: u64 = 4;
 /// The most paths that are looked up for one section.
 const VOTES_MAX: usize = 512;
 
+/// What is kept of a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keeping {
+    /// All of it.
+    Content,
+    /// All of it, which most likely can't be compressed.
+    Opaque,
+    /// The framing, without the content.
+    Framing,
+}
+
 /// The writer of one blob.
 #[derive(Debug)]
 pub(super) struct LayerWriter<'w, 's> {
     session: &'w mut WriteSession<'s>,
+    keeping: Keeping,
     cutter: Cutter,
     parts: Parts,
 }
 
 #[derive(Debug, Default)]
 struct Parts {
+    opaque: bool,
     framing: SectionWriter,
     /// First virtual number and count of the run that is growing.
     run: Option<(u64, u64)>,
@@ -55,8 +68,10 @@ struct Parts {
 }
 
 impl<'w, 's> LayerWriter<'w, 's> {
-    pub(super) fn new(session: &'w mut WriteSession<'s>) -> Self {
-        Self { session, cutter: Cutter::default(), parts: Parts::default() }
+    pub(super) fn new(session: &'w mut WriteSession<'s>, keeping: Keeping) -> Self {
+        let opaque = keeping == Keeping::Opaque;
+        let parts = Parts { opaque, ..Parts::default() };
+        Self { session, keeping, cutter: Cutter::default(), parts }
     }
 
     /// Ends the blob: what its sections name.
@@ -111,7 +126,7 @@ impl Parts {
                     None => Vec::new(),
                 };
                 self.added += length;
-                let (frame, index) = session.put_chunk(id, bytes, &bases)?;
+                let (frame, index) = session.put_chunk(id, bytes, &bases, self.opaque)?;
                 self.own(frame, index)
             }
         };
@@ -152,6 +167,9 @@ impl Sink for LayerWriter<'_, '_> {
     }
 
     fn begin(&mut self, length: Option<u64>) -> Result<()> {
+        if self.keeping == Keeping::Framing {
+            return Ok(());
+        }
         self.cutter.begin(length);
         match &mut self.parts.file {
             Some(file) => file.begin(length),
@@ -161,6 +179,9 @@ impl Sink for LayerWriter<'_, '_> {
     }
 
     fn content(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.keeping == Keeping::Framing {
+            return Ok(());
+        }
         let (session, parts) = (&mut *self.session, &mut self.parts);
         self.cutter.push(bytes, |chunk| parts.chunk(session, chunk))?;
         // One file of many runs may fill a section.
@@ -171,6 +192,9 @@ impl Sink for LayerWriter<'_, '_> {
     }
 
     fn end(&mut self) -> Result<()> {
+        if self.keeping == Keeping::Framing {
+            return Ok(());
+        }
         let (session, parts) = (&mut *self.session, &mut self.parts);
         self.cutter.finish(|chunk| parts.chunk(session, chunk))?;
         self.parts.file = None;

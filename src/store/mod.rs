@@ -12,6 +12,7 @@ mod blob;
 mod cache;
 mod catalog_sync;
 mod commit;
+mod content;
 mod decoder;
 mod error;
 mod file_map;
@@ -20,7 +21,10 @@ mod header;
 mod layer_writer;
 mod layout;
 mod packs;
+mod plan;
+mod prepared;
 pub mod record;
+mod reencode;
 mod session;
 pub mod usage;
 mod workspace;
@@ -35,7 +39,6 @@ pub use header::StoreHeader;
 pub use session::{Stored, WriteSession};
 
 use crate::catalog::{BlobRow, Catalog};
-use crate::chunk::recipe::Body;
 use crate::codec::Levels;
 use crate::digest::{Digest, Id};
 use crate::fs::{self, Fs, Lock};
@@ -43,6 +46,8 @@ use crate::pack::reader::PackReader;
 use decoder::Decoder;
 use layout::Layout;
 use packs::FileMaps;
+use prepared::{Directories, check_chain};
+use reencode::Reencoding;
 
 /// The result of a store operation.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -96,6 +101,11 @@ pub struct Store {
     file_maps: FileMaps,
     /// Whether packs can be used, with all that they stand on.
     sound: RefCell<HashMap<Id, bool>>,
+    /// Which pack has which directory, as the catalog says; `None` where that may
+    /// have changed.
+    directories: RefCell<Option<Arc<Directories>>>,
+    /// The blobs that are being read in an order that was told before.
+    ahead: RefCell<Option<Arc<Reencoding>>>,
     notices: Vec<Notice>,
     records_unreadable: usize,
 }
@@ -156,6 +166,8 @@ impl Store {
             catalog,
             file_maps: FileMaps::default(),
             sound: RefCell::default(),
+            directories: RefCell::default(),
+            ahead: RefCell::default(),
             notices: Vec::new(),
             records_unreadable: 0,
         };
@@ -206,7 +218,10 @@ impl Store {
             match self.state_of(digest, row) {
                 Ok(State::Whole) => return Ok(Some(row)),
                 // Another pack may hold what this one has lost.
-                Ok(State::Lost(pack)) => self.catalog.forget_pack(pack)?,
+                Ok(State::Lost(pack)) => {
+                    self.directories.take();
+                    self.catalog.forget_pack(pack)?;
+                }
                 Ok(State::Unrecorded) => return Ok(None),
                 Err(error) if error.is_damage() => return Ok(None),
                 Err(error) => return Err(error),
@@ -214,28 +229,35 @@ impl Store {
         }
     }
 
-    /// Opens every pack that a blob's recipe names.
+    /// Opens every pack that the recipes name of a blob and of what it stands on.
     fn state_of(&self, digest: Digest, row: BlobRow) -> Result<State> {
-        match self.state_of_pack(row.recipe.pack)? {
-            State::Whole => {}
-            state => return Ok(state),
-        }
-        let recipe = self.recipe(digest)?;
-        let (Body::Chunks(names) | Body::Tar(names)) = &recipe.body else {
-            return Ok(State::Whole);
-        };
-        let mut packs = Vec::new();
-        for directory in &names.directories {
-            packs.push(self.pack_of_directory(*directory)?);
-        }
-        for section in &names.sections {
-            let place = self.catalog.chunk(*section)?;
-            packs.push(place.ok_or(StoreError::NoChunk { id: *section })?.0.pack);
-        }
-        for pack in packs {
-            match self.state_of_pack(pack)? {
-                State::Whole => {}
-                state => return Ok(state),
+        let (mut above, mut next) = (Vec::new(), Some((digest, row)));
+        while let Some((digest, row)) = next {
+            check_chain(&above, digest)?;
+            let mut packs = vec![row.recipe.pack];
+            if let State::Whole = self.state_of_pack(row.recipe.pack)? {
+                let body = self.recipe_at(digest, row.recipe)?.body;
+                for directory in body.names().iter().flat_map(|names| &names.directories) {
+                    packs.push(self.pack_of_directory(*directory)?);
+                }
+                for section in body.sections() {
+                    let place = self.catalog.chunk(*section)?;
+                    packs.push(place.ok_or(StoreError::NoChunk { id: *section })?.0.pack);
+                }
+                above.push(digest);
+                next = match body.stands_on() {
+                    None => None,
+                    Some(of) => {
+                        let row = self.catalog.blob(of)?;
+                        Some((of, row.ok_or(StoreError::NoBlob { digest: of })?))
+                    }
+                };
+            }
+            for pack in packs {
+                match self.state_of_pack(pack)? {
+                    State::Whole => {}
+                    state => return Ok(state),
+                }
             }
         }
         Ok(State::Whole)
@@ -304,3 +326,6 @@ fn lock_creation(fs: &dyn Fs, layout: &Layout) -> Result<Option<Box<dyn Lock>>> 
         lock => Ok(Some(lock?)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::cache::Cache;
-use super::decoder::{Frame, FrameKey};
+use super::decoder::Frame;
 use super::file_map::FileMap;
 use super::{Result, Store, StoreError};
 use crate::catalog::Place;
@@ -34,6 +34,11 @@ pub(super) struct ChunkBytes {
 }
 
 impl ChunkBytes {
+    /// A chunk of a frame by its number there, which must be one.
+    pub(super) fn new(frame: Arc<Frame>, index: usize) -> Self {
+        Self { frame, index }
+    }
+
     pub(super) fn as_slice(&self) -> &[u8] {
         // The index was checked when this was made.
         self.frame.chunks(self.index, self.index + 1).unwrap_or_default()
@@ -65,11 +70,7 @@ impl Store {
 
     /// The chunk at a place.
     pub(super) fn chunk_at(&self, place: Place) -> Result<ChunkBytes> {
-        let pack = self.pack(place.pack)?;
-        let number = frame_of(&pack, place)?;
-        let key = FrameKey { pack: place.pack, number };
-        let frame = self.decoder.frame_in_turn(key, &|id| self.pack_of_directory(id))?;
-        Ok(ChunkBytes { frame, index: in_memory(place.position - pack.frames()[number].first) })
+        self.decoder.chunk(place, &|id| self.pack_of_directory(id), None)
     }
 
     /// Bytes of frames that were decoded since the store was opened.

@@ -13,16 +13,19 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
 use super::filling::{Filling, Named};
-use super::layer_writer::LayerWriter;
+use super::layer_writer::{Keeping, LayerWriter};
+use super::prepared::check_chain;
 use super::workspace::Workspace;
 use super::{Result, Store, StoreError};
 use crate::catalog::Place;
-use crate::chunk::recipe::INLINE_MAX;
+use crate::chunk::recipe::{Compression, INLINE_MAX, REPLAY_MAX};
 use crate::codec::Levels;
 use crate::digest::{Digest, DigestHasher, Id};
+use crate::gzip::Replay;
 use crate::layer::split::{Sink, Splitter};
 use crate::pack::frame::FindBase;
 use crate::pack::pipeline::{Pipeline, PipelineError, Places};
+use crate::varint::Malformed;
 
 /// Bytes that are read from an input at a time.
 const READ: usize = 1 << 20;
@@ -48,6 +51,18 @@ pub(super) enum Pending {
     Bytes(Vec<u8>),
     Chunks(Named),
     Tar(Named),
+    Encode { of: Digest, replay: Vec<u8> },
+    Decode { of: Digest, compression: Compression, sections: Vec<Id> },
+}
+
+impl Pending {
+    /// The blob that this one is made from.
+    fn stands_on(&self) -> Option<Digest> {
+        match self {
+            Self::Encode { of, .. } | Self::Decode { of, .. } => Some(*of),
+            Self::Bytes(_) | Self::Chunks(_) | Self::Tar(_) => None,
+        }
+    }
 }
 
 /// Adds to a store.
@@ -132,7 +147,7 @@ impl<'s> WriteSession<'s> {
         let (pending, new) = if bytes.len() <= INLINE_MAX {
             (Pending::Bytes(bytes.to_vec()), size)
         } else {
-            let mut writer = LayerWriter::new(self);
+            let mut writer = LayerWriter::new(self, Keeping::Content);
             writer.begin(Some(size))?;
             writer.content(bytes)?;
             writer.end()?;
@@ -147,6 +162,99 @@ impl<'s> WriteSession<'s> {
     /// Puts a layer, reading it to its end. What it hashes to is for the caller
     /// to compare.
     pub fn put_layer(&mut self, input: &mut dyn Read) -> Result<Stored> {
+        let (digest, size, (named, new)) = self.take_in(input, Keeping::Content)?;
+        self.add(digest, size, new, || Pending::Tar(named))
+    }
+
+    /// Puts a blob that is compressed already, or nothing that could be taken
+    /// apart, reading it to its end.
+    pub fn put_opaque(&mut self, input: &mut dyn Read) -> Result<Stored> {
+        let (digest, size, (named, new)) = self.take_in(input, Keeping::Opaque)?;
+        self.add(digest, size, new, || Pending::Chunks(named))
+    }
+
+    /// Puts a blob that is what compressing another makes, which must be in the
+    /// store or in this session. That it is was proven by the caller.
+    pub fn put_encoded(
+        &mut self,
+        digest: Digest,
+        size: u64,
+        of: Digest,
+        replay: &Replay,
+    ) -> Result<Stored> {
+        if self.blob(digest)?.is_some() {
+            return Ok(Stored { digest, size, new: 0, known: true });
+        }
+        let malformed = |source| StoreError::Recipe { digest, source };
+        if self.below(digest, of)? != replay.content_length() {
+            let what = "its content has another length than what it compresses";
+            return Err(malformed(Malformed::Other(what)));
+        }
+        let replay = replay.to_bytes();
+        if replay.len() > REPLAY_MAX {
+            let limit = REPLAY_MAX as u64;
+            return Err(malformed(Malformed::OverLimit { what: "the length of a replay", limit }));
+        }
+        let new = replay.len() as u64;
+        self.add(digest, size, new, || Pending::Encode { of, replay })
+    }
+
+    /// Puts what decompressing another blob makes, which must be in the store or
+    /// in this session: reads it to its end, and keeps no more than its framing.
+    pub fn index_compressed(
+        &mut self,
+        input: &mut dyn Read,
+        of: Digest,
+        compression: Compression,
+    ) -> Result<Stored> {
+        let (digest, size, (named, _)) = self.take_in(input, Keeping::Framing)?;
+        if self.blob(digest)?.is_none() {
+            self.below(digest, of)?;
+        }
+        let sections = named.sections;
+        self.add(digest, size, 0, || Pending::Decode { of, compression, sections })
+    }
+
+    /// Adds a blob that was read. One that is known is added as well where the
+    /// store got new bytes for it: it needn't be decompressed any more.
+    fn add(
+        &mut self,
+        digest: Digest,
+        size: u64,
+        new: u64,
+        pending: impl FnOnce() -> Pending,
+    ) -> Result<Stored> {
+        let known = self.blob(digest)?.is_some();
+        if !known || new > 0 {
+            self.blobs.insert(digest, size);
+            self.pending.push((digest, size, pending()));
+        }
+        Ok(Stored { digest, size, new, known })
+    }
+
+    /// The size of what a blob is to stand on.
+    fn below(&mut self, digest: Digest, of: Digest) -> Result<u64> {
+        let size = self.blob(of)?.ok_or(StoreError::NoBlob { digest: of })?;
+        let (mut above, mut next) = (vec![digest], Some(of));
+        while let Some(below) = next {
+            check_chain(&above, below)?;
+            above.push(below);
+            let pending = self.pending.iter().rev().find(|(digest, _, _)| *digest == below);
+            next = match pending {
+                Some((_, _, pending)) => pending.stands_on(),
+                None => self.store.recipe(below)?.body.stands_on(),
+            };
+        }
+        Ok(size)
+    }
+
+    /// Reads an input to its end, and keeps this of it. Returns its digest and
+    /// size, what it names, and how much of it was new.
+    fn take_in(
+        &mut self,
+        input: &mut dyn Read,
+        keeping: Keeping,
+    ) -> Result<(Digest, u64, (Named, u64))> {
         // SHA-256 is the slowest step that every byte takes, so it has a thread.
         let (pieces, queue) = sync_channel::<Arc<Vec<u8>>>(PIECES);
         thread::scope(|scope| {
@@ -157,28 +265,27 @@ impl<'s> WriteSession<'s> {
                 }
                 hasher.finish()
             });
-            let (named, size, new) = self.split_layer(input, &pieces)?;
+            let (size, taken) = self.take_apart(input, keeping, &pieces)?;
             drop(pieces);
             let digest = hashing.join().map_err(|_| StoreError::Pipeline(PipelineError::Died))?;
-            let known = self.blob(digest)?.is_some();
-            if !known {
-                self.blobs.insert(digest, size);
-                self.pending.push((digest, size, Pending::Tar(named)));
-            }
-            Ok(Stored { digest, size, new, known })
+            Ok((digest, size, taken))
         })
     }
 
-    /// Takes a layer apart, and passes on all that was read. Returns what it
-    /// names, its size, and how much of it was new.
-    fn split_layer(
+    /// Takes an input apart, and passes on all that was read. Returns its size,
+    /// what it names, and how much of it was new.
+    fn take_apart(
         &mut self,
         input: &mut dyn Read,
+        keeping: Keeping,
         pieces: &SyncSender<Arc<Vec<u8>>>,
-    ) -> Result<(Named, u64, u64)> {
+    ) -> Result<(u64, (Named, u64))> {
         let mut size = 0;
-        let mut splitter = Splitter::default();
-        let mut writer = LayerWriter::new(self);
+        let mut writer = LayerWriter::new(self, keeping);
+        let mut splitter = (keeping != Keeping::Opaque).then(Splitter::default);
+        if splitter.is_none() {
+            writer.begin(None)?;
+        }
         let mut spare: VecDeque<Arc<Vec<u8>>> = VecDeque::new();
         loop {
             // The oldest piece is most likely one that was hashed.
@@ -193,20 +300,33 @@ impl<'s> WriteSession<'s> {
             let piece = Arc::new(piece);
             // The other end only goes with this one.
             drop(pieces.send(Arc::clone(&piece)));
-            splitter.push(&piece, &mut writer)?;
+            match &mut splitter {
+                Some(splitter) => splitter.push(&piece, &mut writer)?,
+                None => writer.content(&piece)?,
+            }
             size += piece.len() as u64;
             if spare.len() < PIECES {
                 spare.push_back(piece);
             }
         }
-        splitter.finish(&mut writer)?;
-        let (named, new) = writer.finish()?;
-        Ok((named, size, new))
+        match splitter {
+            Some(splitter) => drop(splitter.finish(&mut writer)?),
+            None => writer.end()?,
+        }
+        Ok((size, writer.finish()?))
     }
 
-    /// Forgets blobs that were put and that nothing needs after all.
+    /// Forgets blobs that were put and that nothing needs after all: neither one
+    /// of these, nor what one of these stands on.
     pub fn keep_only(&mut self, digests: &HashSet<Digest>) {
-        self.blobs.retain(|digest, _| digests.contains(digest));
-        self.pending.retain(|(digest, _, _)| digests.contains(digest));
+        let mut kept = digests.clone();
+        // What a blob stands on was put before it.
+        for (digest, _, pending) in self.pending.iter().rev() {
+            if kept.contains(digest) {
+                kept.extend(pending.stands_on());
+            }
+        }
+        self.blobs.retain(|digest, _| kept.contains(digest));
+        self.pending.retain(|(digest, _, _)| kept.contains(digest));
     }
 }

@@ -6,9 +6,7 @@
 use std::collections::HashMap;
 
 use super::{Result, Store, StoreError};
-use crate::chunk::recipe::Body;
 use crate::digest::{Digest, Id};
-use crate::layer::section::Section;
 use crate::pack::format::FrameKind;
 use crate::varint::in_memory;
 
@@ -104,25 +102,20 @@ impl Store {
 }
 
 impl Owners<'_> {
-    /// Notes that an owner (small numbers from 0) needs a blob.
+    /// Notes that an owner (small numbers from 0) needs a blob, and what it stands
+    /// on.
     pub fn mark(&mut self, digest: Digest, owner: u32) -> Result<()> {
-        let row = self.store.blob(digest)?.ok_or(StoreError::NoBlob { digest })?;
-        self.mark_chunks(row.recipe.pack, row.recipe.position, 1, owner)?;
-        let recipe = self.store.recipe(digest)?;
-        let (Body::Chunks(names) | Body::Tar(names)) = &recipe.body else { return Ok(()) };
-        let damaged = |source| StoreError::Recipe { digest, source };
-        for id in &names.sections {
-            let found = self.store.find_chunk(*id)?;
-            let (place, _) = found.ok_or(StoreError::NoChunk { id: *id })?;
-            self.mark_chunks(place.pack, place.position, 1, owner)?;
-            let chunk = self.store.chunk_at(place)?;
-            let mut section = Section::parse(chunk.as_slice()).map_err(damaged)?;
-            while let Some((first, count)) = section.next_run().map_err(damaged)? {
-                for run in names.resolve(first, count).map_err(damaged)? {
-                    let pack = self.store.pack_of_directory(run.directory)?;
-                    self.mark_chunks(pack, run.first, run.count, owner)?;
+        let store = self.store;
+        store.blob(digest)?.ok_or(StoreError::NoBlob { digest })?;
+        for (row, recipe) in store.chain(digest)? {
+            self.mark_chunks(row.recipe.pack, row.recipe.position, 1, owner)?;
+            store.each_section(&recipe, |place, runs| {
+                self.mark_chunks(place.pack, place.position, 1, owner)?;
+                for (place, count) in runs {
+                    self.mark_chunks(place.pack, place.position, *count, owner)?;
                 }
-            }
+                Ok(())
+            })?;
         }
         Ok(())
     }
