@@ -328,3 +328,6 @@ fn lock_creation(fs: &dyn Fs, layout: &Layout) -> Result<Option<Box<dyn Lock>>> 
         lock => Ok(Some(lock?)),
     }
 }
+
+#[cfg(test)]
+mod tests;
