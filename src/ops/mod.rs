@@ -11,3 +11,4 @@ pub mod inspect;
 pub mod resolve;
 pub mod save;
 pub mod stats;
+pub mod target;
