@@ -24,6 +24,9 @@ pub struct Config {
     /// Operating system by Go's name, such as `linux`.
     #[serde(default)]
     pub os: Option<String>,
+    /// Version of the operating system (Windows).
+    #[serde(default, rename = "os.version")]
+    pub os_version: Option<String>,
     /// Variant of the architecture, such as `v8`.
     #[serde(default)]
     pub variant: Option<String>,

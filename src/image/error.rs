@@ -8,6 +8,7 @@ use std::io;
 
 use crate::digest::Digest;
 use crate::image::Compression;
+use crate::image::lookalike::Lookalike;
 
 /// An error of the image world.
 #[derive(Debug, thiserror::Error)]
@@ -184,6 +185,44 @@ pub enum Error {
         /// The member that showed it.
         evidence: &'static str,
     },
+    /// Something that holds no images, or holds them in another form.
+    #[error("not an image archive, but {lookalike}: found `{evidence}`; {}", lookalike.advice())]
+    LooksLike {
+        /// What it is.
+        lookalike: Lookalike,
+        /// The member that showed it.
+        evidence: String,
+    },
+    /// An OCI layout of a version to come.
+    #[error("`oci-layout` has the version `{found}`: expected 1.0")]
+    LayoutVersion {
+        /// The version, cut.
+        found: String,
+    },
+    /// An OCI layout without anything to save.
+    #[error("{}", without_roots(*listed))]
+    NoRoots {
+        /// How many things `index.json` lists.
+        listed: usize,
+    },
+    /// A document that is an index to one reader and a manifest to another.
+    #[error("manifest `{path}` is ambiguous: it is an image index and an image manifest")]
+    Ambiguous {
+        /// The member's path.
+        path: String,
+    },
+    /// A descriptor's `data` that can't be decoded.
+    #[error("the data that a descriptor brings for {digest} is not base64")]
+    InlineData {
+        /// The digest of the blob.
+        digest: Digest,
+    },
+    /// An image of Docker before 1.10 that is its own parent.
+    #[error("image `{id}` is among its own parents")]
+    ParentCycle {
+        /// The ID, cut.
+        id: String,
+    },
     /// No image archive at all.
     #[error("not an image archive: {}", without_documents(*members))]
     NotAnArchive {
@@ -217,6 +256,13 @@ fn without_documents(members: usize) -> String {
             "found no `manifest.json`, `index.json`, `oci-layout` or `repositories` \
              among {members} members"
         ),
+    }
+}
+
+fn without_roots(listed: usize) -> String {
+    match listed {
+        0 => "`index.json` lists no images".to_owned(),
+        _ => format!("`index.json` lists {listed} images, and none of them is in the archive"),
     }
 }
 

@@ -24,6 +24,9 @@ pub struct Descriptor {
     pub digest: Digest,
     /// Its length in bytes.
     pub size: u64,
+    /// Where else it can be had; for foreign layers.
+    #[serde(default, deserialize_with = "null_as_empty", skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
     /// Free texts by key.
     #[serde(
         default,
@@ -31,6 +34,9 @@ pub struct Descriptor {
         skip_serializing_if = "BTreeMap::is_empty"
     )]
     pub annotations: BTreeMap<String, String>,
+    /// The blob itself in base64, if it is a small one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
     /// What it runs on; in an index only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
@@ -65,11 +71,17 @@ pub struct Manifest {
     /// OCI allows leaving it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
+    /// What kind of artifact this is the manifest of, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
     /// The image's config.
     pub config: Descriptor,
     /// The layers, lowest first.
     #[serde(default, deserialize_with = "null_as_empty")]
     pub layers: Vec<Descriptor>,
+    /// The manifest that this one is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Descriptor>,
 }
 
 /// A view of an image index or manifest list.
@@ -107,7 +119,9 @@ impl Descriptor {
             media_type: media_type.to_owned(),
             digest,
             size,
+            urls: Vec::new(),
             annotations: BTreeMap::new(),
+            data: None,
             platform: None,
             artifact_type: None,
         }
@@ -117,14 +131,22 @@ impl Descriptor {
 /// The OCI manifest of an image that was given without one: `layers` are diff
 /// IDs and lengths in bytes of the plain layer tars, lowest first.
 pub fn make_manifest(config: Digest, config_size: u64, layers: &[(Digest, u64)]) -> Vec<u8> {
+    let plain =
+        |&(diff_id, size): &(Digest, u64)| Descriptor::new(media_type::OCI_LAYER, diff_id, size);
+    let layers: Vec<Descriptor> = layers.iter().map(plain).collect();
+    make_manifest_of(config, config_size, &layers)
+}
+
+/// As [`make_manifest`], of layers in any form: `layers` stands in the manifest
+/// as it is. Plain ones are of the type [`media_type::OCI_LAYER`].
+pub fn make_manifest_of(config: Digest, config_size: u64, layers: &[Descriptor]) -> Vec<u8> {
     let manifest = Manifest {
         schema_version: 2,
         media_type: Some(media_type::OCI_MANIFEST.to_owned()),
+        artifact_type: None,
         config: Descriptor::new(media_type::OCI_CONFIG, config, config_size),
-        layers: layers
-            .iter()
-            .map(|&(diff_id, size)| Descriptor::new(media_type::OCI_LAYER, diff_id, size))
-            .collect(),
+        layers: layers.to_vec(),
+        subject: None,
     };
     to_json(&manifest)
 }

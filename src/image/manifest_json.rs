@@ -4,10 +4,16 @@
 //! for empty lists, the last of two equal keys. Items are counted while they
 //! are read, so a hostile document can't take much more memory than its size.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::digest::Digest;
+use crate::image::manifest::Descriptor;
+use crate::image::media_type;
 
 /// The most images that one archive may list.
 const MOST_IMAGES: usize = 10_000;
@@ -21,6 +27,8 @@ pub(super) struct Item {
     pub(super) tags: Vec<String>,
     /// Paths of the layers, lowest first.
     pub(super) layers: Vec<String>,
+    /// Layers that are to be had from elsewhere, by diff ID.
+    pub(super) foreign: HashMap<Digest, Descriptor>,
     /// Whether this is an item of imgpkg's own schema instead.
     pub(super) imgpkg: bool,
 }
@@ -78,6 +86,7 @@ impl<'de> Deserialize<'de> for Item {
                         "config" => config = map.next_value()?,
                         "repotags" => item.tags = list(&mut map)?,
                         "layers" => item.layers = list(&mut map)?,
+                        "layersources" => item.foreign = foreign(map.next_value()?),
                         "image" | "imageindex" => {
                             item.imgpkg = true;
                             map.next_value::<IgnoredAny>()?;
@@ -101,6 +110,20 @@ impl<'de> Deserialize<'de> for Item {
 
 fn list<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Vec<String>, A::Error> {
     Ok(map.next_value::<Option<Vec<String>>>()?.unwrap_or_default())
+}
+
+/// The foreign layers among `LayerSources`. The rest says nothing that the layers
+/// don't say themselves, and what can't be understood is passed over, as by
+/// engines.
+fn foreign(sources: &RawValue) -> HashMap<Digest, Descriptor> {
+    let sources: BTreeMap<String, &RawValue> =
+        serde_json::from_str(sources.get()).unwrap_or_default();
+    let read = |(diff_id, source): (String, &RawValue)| {
+        let source: Descriptor = serde_json::from_str(source.get()).ok()?;
+        let is_foreign = media_type::is_foreign(&source.media_type) && !source.urls.is_empty();
+        is_foreign.then_some((diff_id.parse().ok()?, source))
+    };
+    sources.into_iter().filter_map(read).collect()
 }
 
 #[cfg(test)]

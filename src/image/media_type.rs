@@ -14,6 +14,12 @@ pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// OCI layer, zstd.
 pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+/// OCI layer that is not to be distributed, a plain tar.
+pub const OCI_FOREIGN: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar";
+/// OCI layer that is not to be distributed, gzip.
+pub const OCI_FOREIGN_GZIP: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
+/// OCI layer that is not to be distributed, zstd.
+pub const OCI_FOREIGN_ZSTD: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd";
 /// Docker manifest list, the counterpart of an image index.
 pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 /// Docker manifest, schema 2.
@@ -24,6 +30,13 @@ pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json"
 pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 /// Docker layer, gzip.
 pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+
+/// Docker layer, zstd.
+pub const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
+/// Docker layer that is fetched from elsewhere, a plain tar.
+pub const DOCKER_FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar";
+/// Docker layer that is fetched from elsewhere, gzip.
+pub const DOCKER_FOREIGN_GZIP: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 
 /// Whether this is an image index or manifest list.
 pub fn is_index(media_type: &str) -> bool {
@@ -38,4 +51,31 @@ pub fn is_manifest(media_type: &str) -> bool {
 /// Whether this is a layer that is a tar as it stands.
 pub fn is_plain_layer(media_type: &str) -> bool {
     matches!(media_type, OCI_LAYER | DOCKER_LAYER)
+}
+
+/// Whether this is a layer that an archive may lack, since it is to be had from
+/// elsewhere only.
+pub fn is_foreign(media_type: &str) -> bool {
+    matches!(
+        media_type,
+        OCI_FOREIGN | OCI_FOREIGN_GZIP | OCI_FOREIGN_ZSTD | DOCKER_FOREIGN | DOCKER_FOREIGN_GZIP
+    )
+}
+
+/// Whether this is a layer in any form.
+pub fn is_layer(media_type: &str) -> bool {
+    matches!(
+        media_type,
+        OCI_LAYER
+            | OCI_LAYER_GZIP
+            | OCI_LAYER_ZSTD
+            | DOCKER_LAYER
+            | DOCKER_LAYER_GZIP
+            | DOCKER_LAYER_ZSTD
+    ) || is_foreign(media_type)
+}
+
+/// Whether this is the config of an image.
+pub fn is_config(media_type: &str) -> bool {
+    matches!(media_type, OCI_CONFIG | DOCKER_CONFIG)
 }

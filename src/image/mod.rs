@@ -12,6 +12,7 @@ mod contents;
 mod docker_archive;
 mod emit;
 mod error;
+mod lookalike;
 mod manifest;
 mod manifest_json;
 pub mod media_type;
@@ -19,6 +20,7 @@ mod members;
 mod path;
 mod query;
 mod reference;
+mod resolve;
 mod small_bodies;
 mod source;
 mod tree;
@@ -35,13 +37,15 @@ pub use emit::{
     EmitPlan, Format, Sink, TarSink,
 };
 pub use error::Error;
-pub use manifest::{Descriptor, Index, Manifest, Platform, make_manifest};
+pub use lookalike::Lookalike;
+pub use manifest::{Descriptor, Index, Manifest, Platform, make_manifest, make_manifest_of};
 pub use members::{
     MOST_EXTENSION, MOST_MEMBERS, MOST_PATH_BYTES, Member, MemberBody, MemberKind, Members,
 };
 pub use path::clean as clean_path;
 pub use query::Query;
 pub use reference::{Reference, familiar_repository, parse_repository};
+pub use resolve::{make_v1_config, resolve_contents, wanted_contents};
 pub use small_bodies::{MOST_DOCUMENT, SmallBodies};
 pub use source::{Seekable, Source, Stream};
 

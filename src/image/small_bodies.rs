@@ -12,7 +12,8 @@ use crate::image::members::{Member, MemberKind};
 
 /// The most bytes of a JSON document that is read or kept.
 pub const MOST_DOCUMENT: u64 = 4 << 20;
-const MOST_OTHER: u64 = 64 << 10;
+/// The most bytes of anything else that is kept.
+pub(super) const MOST_OTHER: u64 = 64 << 10;
 const MOST_TOGETHER: u64 = 32 << 20;
 const FIXED: [&str; 4] = ["manifest.json", "index.json", "oci-layout", "repositories"];
 

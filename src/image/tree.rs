@@ -46,6 +46,11 @@ impl<'a> Tree<'a> {
         &self.members[place]
     }
 
+    /// Whether there is a member with this cleaned path.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.by_path.contains_key(path)
+    }
+
     /// How many members there are.
     pub(super) fn len(&self) -> usize {
         self.members.len()
@@ -92,6 +97,20 @@ impl<'a> Tree<'a> {
         path: &str,
     ) -> Result<Option<usize>, Error> {
         if self.by_path.contains_key(path) { self.find(role, path).map(Some) } else { Ok(None) }
+    }
+
+    /// As `find`, but `None` if there is no such member, or a link to it leads
+    /// to none.
+    pub(super) fn find_or_absent(
+        &self,
+        role: &'static str,
+        path: &str,
+    ) -> Result<Option<usize>, Error> {
+        match self.find(role, path) {
+            Ok(place) => Ok(Some(place)),
+            Err(Error::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
