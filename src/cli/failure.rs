@@ -197,6 +197,9 @@ impl From<ExportError> for Failure {
             error @ (ExportError::NoPlatform { .. } | ExportError::NothingThere { .. }) => {
                 Self::of("cannot export", &error, Exit::NotFound)
             }
+            error @ ExportError::SeveralInOci { .. } => {
+                Self::of("cannot export", &error, Exit::Usage).hint("use --format docker")
+            }
             error @ ExportError::Artifact { .. } => Self::of("cannot export", &error, Exit::Usage)
                 .hint("write it as an OCI layout: --format oci"),
             error => Self::of("cannot export", &error, Exit::Failed),

@@ -127,6 +127,7 @@ pub enum EmitBody {
 pub struct EmitPlan {
     members: Vec<EmitMember>,
     layers: Vec<(Digest, u64)>,
+    entries: usize,
 }
 
 /// An image as it goes into the archive.
@@ -241,7 +242,8 @@ impl EmitPlan {
                 members.push(blob(blob_path(&digest), digest, size));
             }
         }
-        Ok(Self::of(members))
+        let entries = documents::descriptors(&entries).len();
+        Ok(Self { entries, ..Self::of(members) })
     }
 
     fn of(members: Vec<EmitMember>) -> Self {
@@ -250,12 +252,17 @@ impl EmitPlan {
             _ => None,
         });
         let layers = layers.collect();
-        Self { members, layers }
+        Self { members, layers, entries: 0 }
     }
 
     /// The members in the order in which they are written.
     pub fn members(&self) -> &[EmitMember] {
         &self.members
+    }
+
+    /// How many descriptors its `index.json` has.
+    pub fn entries(&self) -> usize {
+        self.entries
     }
 
     /// The layers in the order in which they will be asked for, each once, with

@@ -66,10 +66,16 @@ pub enum ExportError {
         image: String,
     },
     /// What is no image can't be loaded as one.
-    #[error("{image} is no image, and has no place in a `docker-legacy` archive")]
+    #[error("{image} is no image, and can only go out as an OCI layout")]
     Artifact {
         /// As a person would name it.
         image: String,
+    },
+    /// The target takes one image under one name from an OCI layout.
+    #[error("the target takes one image under one name from an OCI layout, not {found}")]
+    SeveralInOci {
+        /// How many there would be.
+        found: usize,
     },
 }
 
@@ -107,10 +113,34 @@ pub struct ExportOptions {
     pub layers: LayerCompression,
     /// What is taken from indexes; all, if there are none.
     pub platforms: Vec<Platform>,
-    /// Whether layers that are kept may be zstd; else they are made plain.
-    pub zstd_layers: bool,
-    /// Whether signatures and the like go out as well.
-    pub referrers: bool,
+    /// What the reader of the archive can't take.
+    pub lacks: &'static [Lack],
+}
+
+/// Something that a reader of archives can't take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// An OCI layout without `manifest.json`.
+    OciAlone,
+    /// More than one image under one name in such a layout.
+    SeveralInOci,
+    /// What is no image.
+    Artifacts,
+    /// Signatures and the like beside images.
+    Referrers,
+    /// Layers in zstd; where they are kept, they are made plain instead.
+    ZstdLayers,
+    /// A folder.
+    Folder,
+    /// A file whose name doesn't say how it is compressed.
+    OddNames,
+}
+
+impl ExportOptions {
+    /// Whether the reader can take it.
+    pub fn takes(&self, what: Lack) -> bool {
+        !self.lacks.contains(&what)
+    }
 }
 
 impl Default for ExportOptions {
@@ -119,8 +149,7 @@ impl Default for ExportOptions {
             format: Format::Docker,
             layers: LayerCompression::Keep,
             platforms: Vec::new(),
-            zstd_layers: true,
-            referrers: true,
+            lacks: &[],
         }
     }
 }
@@ -244,7 +273,9 @@ impl<'s> Export<'s> {
         for resolved in images {
             let gathered = Gathered::read(store, resolved)?;
             let image = select::select(resolved, &gathered, options, &mut blobs, &mut notes)?;
-            if options.format == Format::DockerLegacy && image.docker.is_none() {
+            let artifacts =
+                options.takes(Lack::Artifacts) && options.format != Format::DockerLegacy;
+            if image.docker.is_none() && !artifacts {
                 return Err(ExportError::Artifact { image: select::called(resolved) });
             }
             roots.push(image.root.digest);
@@ -260,6 +291,10 @@ impl<'s> Export<'s> {
             new
         });
         let plan = EmitPlan::new(options.format, emit)?;
+        let found = plan.entries();
+        if options.format == Format::Oci && !options.takes(Lack::SeveralInOci) && found > 1 {
+            return Err(ExportError::SeveralInOci { found });
+        }
         Ok(Self { store, blobs, plan, images: roots.len(), notes })
     }
 
@@ -374,3 +409,6 @@ impl Sink for FolderSink<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,3 +14,4 @@ mod proof;
 pub mod resolve;
 pub mod save;
 pub mod stats;
+pub mod target;

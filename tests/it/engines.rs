@@ -61,8 +61,12 @@ impl Store {
     }
 
     fn export(&self, tags: &[&str]) -> PathBuf {
-        let file = self.scratch.path().join("export.tar");
-        succeeded(self.orlop().arg("export").args(tags).arg("-o").arg(&file));
+        self.export_with(tags, &[], "export.tar")
+    }
+
+    fn export_with(&self, tags: &[&str], options: &[&str], name: &str) -> PathBuf {
+        let file = self.scratch.path().join(name);
+        succeeded(self.orlop().arg("export").args(tags).args(options).arg("-o").arg(&file));
         file
     }
 }
@@ -92,6 +96,28 @@ fn loads_an_export(name: &'static str, tags: &[&str]) {
     engine.load(&store.export(tags));
     holds_and_runs(&engine, tags);
 }
+
+/// Samples -> store -> one archive for each of these options -> engine.
+fn loads_exports_with(name: &'static str, tags: &[&str], options: &[(&[&str], &str)]) {
+    let Some(engine) = Lease::of(name, &TAGS) else {
+        return;
+    };
+    let store = Store::with_samples();
+    for (options, file) in options {
+        engine.load(&store.export_with(tags, options, file));
+        holds_and_runs(&engine, tags);
+        engine.remove(&TAGS);
+    }
+}
+
+/// What every engine of today loads, of several images.
+const OPTIONS: [(&[&str], &str); 5] = [
+    (&["--format", "docker-legacy"], "legacy.tar"),
+    (&["--compression", "gzip"], "gzip.tar"),
+    (&["--compression", "zstd"], "zstd.tar"),
+    (&[], "whole.tar.gz"),
+    (&[], "whole.tar.zst"),
+];
 
 /// Engine -> store, saved in the given groups -> one archive -> the engine, emptied before.
 ///
@@ -168,6 +194,57 @@ fn podman_takes_back_what_it_saved() {
 #[test]
 fn podman_takes_back_what_it_saved_one_by_one() {
     takes_back_what_it_saved("podman", &[&TAGS[..1], &TAGS[1..]]);
+}
+
+#[test]
+fn docker_20_loads_what_is_made_for_it() {
+    let target: &[&str] = &["--target", "docker-20"];
+    let gzip: &[&str] = &["--target", "docker-20", "--compression", "gzip"];
+    let legacy: &[&str] = &["--target", "docker-20", "--format", "docker-legacy"];
+    let options = [(target, "a.tar"), (gzip, "b.tar"), (legacy, "c.tar"), (target, "d.tar.gz")];
+    loads_exports_with("docker20", &TAGS, &options);
+}
+
+#[test]
+fn docker_26_loads_other_forms() {
+    loads_exports_with("docker26", &TAGS, &OPTIONS);
+}
+
+#[test]
+fn docker_26_with_containerd_loads_other_forms() {
+    loads_exports_with("docker26c", &TAGS, &OPTIONS);
+    loads_exports_with("docker26c", &TAGS, &[(&["--format", "oci"], "layout.tar")]);
+}
+
+#[test]
+fn podman_loads_other_forms() {
+    loads_exports_with("podman", &TAGS, &OPTIONS);
+}
+
+#[test]
+fn podman_loads_layouts_of_one_image() {
+    let oci: &[&str] = &["--target", "podman", "--format", "oci"];
+    let zstd: &[&str] = &["--target", "podman", "--format", "oci", "--compression", "zstd"];
+    loads_exports_with("podman", &TAGS[..1], &[(oci, "one.tar"), (zstd, "one.tar.zst")]);
+}
+
+#[test]
+fn skopeo_copies_a_layout() {
+    let Some(skopeo) = endpoint("skopeo") else {
+        return;
+    };
+    let store = Store::with_samples();
+    let layout = store.export_with(&TAGS, &["--format", "oci", "--compression", "gzip"], "layout/");
+    let copy = store.scratch.path().join("copy.tar");
+    let (from, to) = (
+        format!("oci:{}:1", layout.display()),
+        format!("docker-archive:{}:hello:1", copy.display()),
+    );
+    succeeded(Command::new(&skopeo).args(["copy", "--quiet", &from, &to]));
+    assert_eq!(
+        Archive::read(&copy).image("hello:1"),
+        Archive::read(&sample("hello:1")).image("hello:1")
+    );
 }
 
 #[test]

@@ -10,6 +10,7 @@ use orlop::image::{Format, Platform};
 use orlop::ops::export::{
     Export, ExportOptions, ExportOutcome, Form, LayerCompression, parse_platform,
 };
+use orlop::ops::target::{Target, Wish};
 use orlop::size::ByteCount;
 use serde::Serialize;
 
@@ -50,6 +51,9 @@ pub(crate) struct Args {
     /// several times
     #[arg(long, value_name = "OS/ARCH", value_parser = platform)]
     platform: Vec<Platform>,
+    /// Make what this program accepts, and refuse what it doesn't
+    #[arg(long, value_enum, value_name = "PROGRAM")]
+    target: Option<TargetArg>,
     /// Print JSON about what was written to a file
     #[arg(long, requires = "output")]
     json: bool,
@@ -77,6 +81,27 @@ enum CompressionArg {
     Gzip,
     /// zstd
     Zstd,
+}
+
+/// `--target`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum TargetArg {
+    /// Docker 20.10 and older
+    #[value(name = "docker-20")]
+    Docker20,
+    /// Docker since 23, with either of its image stores
+    Docker,
+    /// containerd: ctr and nerdctl
+    Containerd,
+    /// Podman
+    Podman,
+    /// kind
+    Kind,
+    /// k3s and RKE2
+    #[value(name = "k3s")]
+    K3s,
+    /// skopeo
+    Skopeo,
 }
 
 #[derive(Serialize)]
@@ -122,26 +147,51 @@ fn outer(path: &Path) -> Form {
 }
 
 fn options(args: &Args) -> Result<ExportOptions, Failure> {
-    let format = match args.format {
-        None | Some(FormatArg::Docker) => Format::Docker,
-        Some(FormatArg::Oci) => Format::Oci,
-        Some(FormatArg::DockerLegacy) => Format::DockerLegacy,
+    let format = args.format.map(|format| match format {
+        FormatArg::Docker => Format::Docker,
+        FormatArg::Oci => Format::Oci,
+        FormatArg::DockerLegacy => Format::DockerLegacy,
+    });
+    let layers = args.compression.map(|compression| match compression {
+        CompressionArg::Keep => LayerCompression::Keep,
+        CompressionArg::None => LayerCompression::None,
+        CompressionArg::Gzip => LayerCompression::Gzip,
+        CompressionArg::Zstd => LayerCompression::Zstd,
+    });
+    let (form, folder, name) = match place(args) {
+        Place::Stdout => (Form::Plain, false, None),
+        Place::Folder(_) => (Form::Plain, true, None),
+        Place::File(path) => (outer(path), false, path.file_name().and_then(|name| name.to_str())),
     };
-    let layers = match args.compression {
-        None if format == Format::DockerLegacy => LayerCompression::None,
-        None | Some(CompressionArg::Keep) => LayerCompression::Keep,
-        Some(CompressionArg::None) => LayerCompression::None,
-        Some(CompressionArg::Gzip) => LayerCompression::Gzip,
-        Some(CompressionArg::Zstd) => LayerCompression::Zstd,
+    let wish = Wish { format, layers, form, folder, name };
+    let options = match args.target {
+        None => wish.options(),
+        Some(target) => target.target().options(wish).map_err(|refusal| {
+            Failure::new(refusal.to_string(), Exit::Usage).hint(format!("use {}", refusal.instead))
+        })?,
     };
     let refused = |message| Err(Failure::new(message, Exit::Usage));
-    if format == Format::DockerLegacy && layers != LayerCompression::None {
+    if options.format == Format::DockerLegacy && options.layers != LayerCompression::None {
         return refused("`--format docker-legacy` has plain layers: `--compression none`");
     }
-    if matches!(place(args), Place::Folder(_)) && format != Format::Oci {
+    if folder && options.format != Format::Oci {
         return refused("only `--format oci` can be written as a folder");
     }
-    Ok(ExportOptions { format, layers, platforms: args.platform.clone(), ..Default::default() })
+    Ok(ExportOptions { platforms: args.platform.clone(), ..options })
+}
+
+impl TargetArg {
+    fn target(self) -> Target {
+        match self {
+            Self::Docker20 => Target::Docker20,
+            Self::Docker => Target::Docker,
+            Self::Containerd => Target::Containerd,
+            Self::Podman => Target::Podman,
+            Self::Kind => Target::Kind,
+            Self::K3s => Target::K3s,
+            Self::Skopeo => Target::Skopeo,
+        }
+    }
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> Printed {

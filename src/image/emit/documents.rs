@@ -30,9 +30,15 @@ pub(super) struct Item<'a> {
     pub(super) layer_sources: BTreeMap<String, Value>,
 }
 
-/// `index.json`: one descriptor for each root and tag, then what is about them.
-/// containerd takes the full name, Podman and other OCI tools the tag.
+/// `index.json`.
 pub(super) fn index(entries: &[Entry]) -> Vec<u8> {
+    let media_type = Some(media_type::OCI_INDEX.to_owned());
+    to_json(&Index { schema_version: 2, media_type, manifests: descriptors(entries) })
+}
+
+/// What `index.json` lists: one descriptor for each root and tag, then what is about
+/// them. containerd takes the full name, Podman and other OCI tools the tag.
+pub(super) fn descriptors(entries: &[Entry]) -> Vec<Descriptor> {
     let mut manifests = Vec::new();
     for entry in entries {
         let named = entry.references.iter().map(|reference| {
@@ -51,8 +57,7 @@ pub(super) fn index(entries: &[Entry]) -> Vec<u8> {
             manifests.push(referrer.clone());
         }
     }
-    let media_type = Some(media_type::OCI_INDEX.to_owned());
-    to_json(&Index { schema_version: 2, media_type, manifests })
+    manifests
 }
 
 /// `manifest.json`: one item for each image.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::ExportError;
 use super::blobs::{Blobs, StoredLayer};
 use super::encode::Form;
-use super::{ExportOptions, LayerCompression, Note};
+use super::{ExportOptions, Lack, LayerCompression, Note};
 use crate::digest::Digest;
 use crate::image::{Descriptor, DockerImage, DockerLayer, ManifestKind, make_manifest, media_type};
 use crate::ops::gather::{GatheredLayer, GatheredManifest};
@@ -101,7 +101,7 @@ fn wanted(
     match options.layers {
         LayerCompression::Keep => {
             let zstd = |layer: &GatheredLayer| is_zstd(&layer.descriptor.media_type);
-            let refused = !options.zstd_layers && gathered.layers.iter().any(zstd);
+            let refused = !options.takes(Lack::ZstdLayers) && gathered.layers.iter().any(zstd);
             if refused {
                 notes.push(Note::ZstdMadePlain { manifest: gathered.descriptor.digest });
             }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde_json::{Value, json};
 
 use super::rewrite::{Outgoing, as_root, subject};
-use super::{ExportError, ExportOptions, Note, blobs::Blobs};
+use super::{ExportError, ExportOptions, Lack, Note, blobs::Blobs};
 use crate::digest::Digest;
 use crate::image::{
     Descriptor, DocumentKind, EmitDocument, EmitImage, ManifestKind, Platform, media_type,
@@ -35,7 +35,7 @@ pub(super) fn select(
         outgoing.push((manifest, Outgoing::new(manifest, options, blobs, notes)?));
     }
     let mut top = Top::of(resolved, gathered, outgoing, notes)?;
-    if options.referrers {
+    if options.takes(Lack::Referrers) {
         top.add_referrers(gathered, options, blobs, notes)?;
     } else if !gathered.referrers.is_empty() {
         let (image, count) = (called(resolved), gathered.referrers.len());
