@@ -91,37 +91,6 @@ impl Body {
     }
 }
 
-/// How a blob is compressed that is kept as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Compression {
-    /// RFC 1952, of one or several members.
-    Gzip,
-    /// RFC 8878, of one or several frames.
-    Zstd,
-    /// bzip2, of one or several streams.
-    Bzip2,
-    /// xz, of one or several streams.
-    Xz,
-}
-
-impl Compression {
-    /// All of them, by their codes from 1.
-    const ALL: [Self; 4] = [Self::Gzip, Self::Zstd, Self::Bzip2, Self::Xz];
-
-    fn code(self) -> u8 {
-        match self {
-            Self::Gzip => 1,
-            Self::Zstd => 2,
-            Self::Bzip2 => 3,
-            Self::Xz => 4,
-        }
-    }
-
-    fn of_code(code: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|compression| compression.code() == code)
-    }
-}
-
 /// What the virtual numbers in a recipe's sections mean.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Names {
@@ -205,7 +174,7 @@ impl Recipe {
             }
             Body::Decode { of, compression, sections } => {
                 out.extend_from_slice(of.as_bytes());
-                out.push(compression.code());
+                out.push(code(*compression));
                 put_ids(&mut out, sections);
             }
         }
@@ -252,9 +221,23 @@ fn decode_encode(cursor: &mut Cursor<'_>) -> Result<Body, Malformed> {
     Ok(Body::Encode { of, replay: cursor.take(length)?.to_vec() })
 }
 
+/// The code of a compression in a recipe.
+fn code(compression: Compression) -> u8 {
+    match compression {
+        Compression::Gzip => 1,
+        Compression::Zstd => 2,
+        Compression::Bzip2 => 3,
+        Compression::Xz => 4,
+    }
+}
+
+fn of_code(found: u8) -> Option<Compression> {
+    Compression::ALL.into_iter().find(|compression| code(*compression) == found)
+}
+
 fn decode_decode(cursor: &mut Cursor<'_>) -> Result<Body, Malformed> {
     let of = Digest::from_bytes(cursor.array()?);
-    let compression = Compression::of_code(cursor.u8()?)
+    let compression = of_code(cursor.u8()?)
         .ok_or(Malformed::Other("a blob is compressed in a way that this program doesn't know"))?;
     let sections = take_ids(cursor, "the count of sections", SECTIONS_MAX)?;
     Ok(Body::Decode { of, compression, sections })

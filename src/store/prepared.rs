@@ -18,8 +18,8 @@ use super::decoder::Decoder;
 use super::packs::ChunkBytes;
 use super::{Result, Store, StoreError};
 use crate::catalog::{BlobRow, Place};
-use crate::chunk::recipe::{Body, Compression, Names, Recipe, STANDS_MAX};
-use crate::codec;
+use crate::chunk::recipe::{Body, Names, Recipe, STANDS_MAX};
+use crate::codec::{self, Compression};
 use crate::digest::{Digest, Id};
 use crate::gzip::{Rebuild, Replay, ReplayError};
 use crate::pack::pipeline::PipelineError;
@@ -247,7 +247,7 @@ impl Prepared {
     ) -> Result<()> {
         let failed = |source| StoreError::Decompress { digest: self.digest, source };
         let pieces = PieceReader { pieces, piece: Vec::new(), start: 0 };
-        let mut input = decompressor(compression, pieces).map_err(failed)?;
+        let mut input = codec::expand(compression, pieces).map_err(failed)?;
         let mut buffer = vec![0; PIECE];
         let mut left = self.size;
         while left > 0 {
@@ -262,19 +262,6 @@ impl Prepared {
             left -= count as u64;
         }
         Ok(())
-    }
-}
-
-/// Reads what is compressed in this way.
-fn decompressor<'i>(
-    compression: Compression,
-    input: impl BufRead + Send + 'i,
-) -> io::Result<Box<dyn Read + Send + 'i>> {
-    match compression {
-        Compression::Gzip => Ok(codec::gzip_reader(input)),
-        Compression::Zstd => codec::zstd_reader(input),
-        Compression::Bzip2 => Ok(codec::bzip2_reader(input)),
-        Compression::Xz => Ok(codec::xz_reader(input)),
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use orlop::codec;
-use orlop::image::{Compression, sniff};
+use orlop::image::sniff;
 
 use crate::support::images::{Image, Layout, Place, archive, images};
 use crate::support::shelf::{Shelf, Way, files};

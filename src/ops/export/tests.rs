@@ -222,14 +222,8 @@ impl Archive {
 
 fn plain(bytes: Vec<u8>) -> Vec<u8> {
     let mut out = Vec::new();
-    match bytes[..4] {
-        [0x1f, 0x8b, ..] => crate::codec::gzip_reader(bytes.as_slice()).read_to_end(&mut out),
-        [0x28, 0xb5, 0x2f, 0xfd] => {
-            crate::codec::zstd_reader(bytes.as_slice()).unwrap().read_to_end(&mut out)
-        }
-        _ => return bytes,
-    }
-    .unwrap();
+    let Some(compression) = crate::image::sniff(&bytes) else { return bytes };
+    crate::codec::expand(compression, bytes.as_slice()).unwrap().read_to_end(&mut out).unwrap();
     out
 }
 

@@ -27,6 +27,7 @@ use crate::store::record::{SaveRecord, SavedArchive, Source};
 use crate::store::{Store, StoreError};
 use crate::time::Time;
 use read::ReadArchive;
+use revision::Whole;
 use take::Taker;
 
 /// Why an archive was not saved.
@@ -250,7 +251,9 @@ fn commit(
     (name, compression, file): (String, Option<Compression>, Option<WholeFile>),
     options: &SaveOptions<'_>,
 ) -> Result<SaveOutcome, SaveError> {
-    let mut made = taker.revisions(&archive.contents, options, archive.digest)?;
+    let tar = archive.digest.filter(|_| options.original == Original::Prove);
+    let whole = tar.map(|tar| Whole { tar, file: file.as_ref().map(|file| file.digest) });
+    let mut made = taker.revisions(&archive.contents, whole)?;
     let dialect = archive.contents.dialect.name();
     let mut warnings: Vec<SaveWarning> =
         archive.contents.warnings.iter().cloned().map(SaveWarning::Archive).collect();

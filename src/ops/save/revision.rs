@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::check::manifests_of;
 use super::read::is_listed;
 use super::take::Taker;
-use super::{Original, SaveError, SaveOptions, SavedImage};
+use super::{SaveError, SavedImage};
 use crate::catalog::RevisionRow;
 use crate::digest::Digest;
 use crate::image::{
@@ -28,6 +28,14 @@ pub(super) struct Revisions {
     pub(super) kept: HashSet<Digest>,
 }
 
+/// What an archive as a whole hashes to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Whole {
+    pub(super) tar: Digest,
+    /// The compressed file around it.
+    pub(super) file: Option<Digest>,
+}
+
 /// A root with its documents complete.
 struct Made {
     root: Root,
@@ -47,12 +55,11 @@ struct MadeImage {
 
 impl Taker<'_, '_> {
     /// Stores the documents of all roots and makes their revisions. `archive` is
-    /// the digest of the archive as a whole.
+    /// what the archive as a whole hashes to, if that is to be proven.
     pub(super) fn revisions(
         &mut self,
         contents: &Contents,
-        options: &SaveOptions<'_>,
-        archive: Option<Digest>,
+        archive: Option<Whole>,
     ) -> Result<Revisions, SaveError> {
         let mut all = Revisions::default();
         let mut counted = HashSet::new();
@@ -64,8 +71,6 @@ impl Taker<'_, '_> {
             for bytes in &made.documents {
                 complete &= self.session.blob(Digest::of(bytes))?.is_some();
             }
-            let prove = options.original == Original::Prove;
-            let archive = archive.filter(|_| prove);
             let names = self.changed_names(root, &mut made, complete, archive)?;
             all.kept.extend(made.blobs.iter().copied());
             all.kept.extend(made.documents.iter().map(|bytes| Digest::of(bytes)));
@@ -264,7 +269,7 @@ impl Taker<'_, '_> {
         root: &FoundRoot,
         made: &mut Made,
         complete: bool,
-        archive: Option<Digest>,
+        archive: Option<Whole>,
     ) -> Result<Option<Vec<String>>, SaveError> {
         let catalog = self.session.store().catalog();
         if root.references.is_empty() {
@@ -290,13 +295,14 @@ impl Taker<'_, '_> {
         root: &FoundRoot,
         made: &mut Made,
         newest: Option<&RevisionRow>,
-        archive: Option<Digest>,
+        archive: Option<Whole>,
     ) -> Result<bool, SaveError> {
         let store = self.session.store();
         let Some(newest) = newest else { return Ok(false) };
-        if archive.is_some() {
+        if let Some(whole) = archive {
             let record = store.record(newest.record)?;
-            if record.archive.and_then(|archive| archive.digest) != archive {
+            let proven = record.archive.map(|archive| (archive.digest, archive.file));
+            if proven != Some((Some(whole.tar), whole.file)) {
                 return Ok(false);
             }
         }
