@@ -222,7 +222,7 @@ impl Archive {
 
 fn plain(bytes: Vec<u8>) -> Vec<u8> {
     let mut out = Vec::new();
-    let Some(compression) = crate::image::sniff(&bytes) else { return bytes };
+    let Some(compression) = image::sniff(&bytes) else { return bytes };
     crate::codec::expand(compression, bytes.as_slice()).unwrap().read_to_end(&mut out).unwrap();
     out
 }

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::super::StoreError;
 use super::*;
-use crate::chunk::recipe::{Body, Compression};
+use crate::chunk::recipe::Body;
+use crate::codec::Compression;
 use crate::store::session::Stored;
 use crate::varint::Malformed;
 
