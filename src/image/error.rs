@@ -217,6 +217,9 @@ pub enum Error {
         /// The digest of the blob.
         digest: Digest,
     },
+    /// An archive of Docker before 1.10 without images.
+    #[error("`repositories` lists no images")]
+    NoNames,
     /// An image of Docker before 1.10 that is its own parent.
     #[error("image `{id}` is among its own parents")]
     ParentCycle {
