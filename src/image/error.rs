@@ -186,7 +186,7 @@ pub enum Error {
         evidence: &'static str,
     },
     /// Something that holds no images, or holds them in another form.
-    #[error("not an image archive, but {lookalike}: found `{evidence}`; {}", lookalike.advice())]
+    #[error("found {lookalike} instead of an image archive: `{evidence}`; {}", lookalike.advice())]
     LooksLike {
         /// What it is.
         lookalike: Lookalike,

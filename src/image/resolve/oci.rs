@@ -310,7 +310,8 @@ impl Walk<'_, '_, '_, '_> {
             Err(error) if is_image => return Err(not_valid("config", &path)(error)),
             Err(_) => Config::default(),
         };
-        let media_type = descriptor.media_type.clone();
+        let given = descriptor.media_type.as_str();
+        let media_type = if given.is_empty() { media_type::OCI_CONFIG } else { given }.to_owned();
         let document = Document { digest: descriptor.digest, media_type, bytes };
         Ok(Some(FoundConfig::Given { document, parsed, path }))
     }

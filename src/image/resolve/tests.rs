@@ -848,18 +848,33 @@ fn lookalikes_are_refused_with_advice() {
         Input::of_files(&files).resolve().unwrap_err().to_string()
     };
     for (paths, text) in [
-        (&["zarf.yaml", "images/index.json"][..], "a package of Zarf: found `zarf.yaml`; unpack"),
-        (&[".dockerenv", "etc/x"], "the files of one container: found `.dockerenv`; save the"),
-        (&["bin/x", "etc/x", "usr/x"], "a file system: found `bin`; a file system alone"),
-        (&["c/Chart.yaml", "c/values.yaml"], "a Helm chart: found `c/Chart.yaml`; save the images"),
+        (
+            &["zarf.yaml", "images/index.json"][..],
+            "a package of Zarf instead of an image archive: `zarf.yaml`; unpack",
+        ),
+        (
+            &[".dockerenv", "etc/x"],
+            "the files of one container instead of an image archive: `.dockerenv`; save the",
+        ),
+        (
+            &["bin/x", "etc/x", "usr/x"],
+            "a file system instead of an image archive: `bin`; a file system alone",
+        ),
+        (
+            &["c/Chart.yaml", "c/values.yaml"],
+            "a Helm chart instead of an image archive: `c/Chart.yaml`; save the images",
+        ),
         (
             &["i/oci-layout", "i/index.json"],
-            "an image archive inside a folder: found `i/oci-layout`",
+            "a folder around an image archive instead of an image archive: `i/oci-layout`",
         ),
-        (&["i/manifest.json", "i/x.tar"], "an image archive inside a folder: found `i/manifest"),
+        (
+            &["i/manifest.json", "i/x.tar"],
+            "a folder around an image archive instead of an image archive: `i/manifest",
+        ),
     ] {
         let found = refused(paths);
-        assert!(found.starts_with(&format!("not an image archive, but {text}")), "{found}");
+        assert!(found.starts_with(&format!("found {text}")), "{found}");
     }
     for paths in [&["bin/x", "etc/x"][..], &["x"], &["a/oci-layout", "b"]] {
         assert!(refused(paths).starts_with("not an image archive: found no `manifest.json`"));
