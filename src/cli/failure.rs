@@ -118,7 +118,10 @@ fn chain(error: &dyn StdError) -> Vec<String> {
 fn save_exit(error: &SaveError) -> Exit {
     match error {
         SaveError::Image(
-            image::Error::UnsupportedDialect { .. } | image::Error::UnsupportedLayer { .. },
+            image::Error::LooksLike { .. }
+            | image::Error::LayoutVersion { .. }
+            | image::Error::UnsupportedDialect { .. }
+            | image::Error::UnsupportedLayer { .. },
         ) => Exit::Unsupported,
         SaveError::Read(error) if error.kind() == io::ErrorKind::Unsupported => Exit::Unsupported,
         SaveError::Store(error) => store_exit(error),

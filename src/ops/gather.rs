@@ -124,7 +124,7 @@ impl Gathered {
                 continue;
             }
             let small = child.size <= DOCUMENT_MAX && depth < DEPTH_MAX;
-            if !small || store.blob(child.digest)?.is_none() {
+            if !small || !is_listed(store, child.digest)? {
                 self.absent.push(child);
                 continue;
             }
@@ -157,7 +157,7 @@ impl GatheredManifest {
     fn read(store: &Store, descriptor: Descriptor, bytes: Vec<u8>) -> Result<(Self, bool)> {
         let failed = |source| damaged(descriptor.digest, source);
         let manifest = Manifest::parse(&bytes).map_err(failed)?;
-        let mut whole = store.blob(manifest.config.digest)?.is_some();
+        let mut whole = is_listed(store, manifest.config.digest)?;
         let mut config = None;
         if whole && manifest.config.size <= DOCUMENT_MAX {
             let bytes = store.read_blob(manifest.config.digest, DOCUMENT_MAX)?;
@@ -168,7 +168,7 @@ impl GatheredManifest {
         let kind = kind(&descriptor, config.is_some());
         let mut layers = Vec::new();
         for (at, layer) in manifest.layers.iter().enumerate() {
-            let stored = store.blob(layer.digest)?.is_some();
+            let stored = is_listed(store, layer.digest)?;
             whole &= stored || is_foreign(&layer.media_type);
             let diff_id = diff_ids.get(at).copied();
             layers.push(GatheredLayer { descriptor: layer.clone(), diff_id, stored });
@@ -196,6 +196,11 @@ impl GatheredManifest {
             }
         })
     }
+}
+
+/// Whether the store ever had it. If it is damaged, reading it says how.
+fn is_listed(store: &Store, digest: Digest) -> Result<bool> {
+    Ok(store.catalog().blob(digest)?.is_some())
 }
 
 fn damaged(digest: Digest, source: serde_json::Error) -> StoreError {

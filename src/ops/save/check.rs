@@ -78,6 +78,10 @@ impl Taker<'_, '_> {
 
     /// What the archive lacks, the store must have, unless nobody ships it.
     fn check_absent(&mut self, blob: &FoundLayer) -> Result<(), SaveError> {
+        if let Some(bytes) = blob.inline_body() {
+            self.session.put_bytes(&bytes)?;
+            return Ok(());
+        }
         if blob.foreign {
             return Ok(());
         }
