@@ -117,12 +117,9 @@ fn chain(error: &dyn StdError) -> Vec<String> {
 
 fn save_exit(error: &SaveError) -> Exit {
     match error {
-        SaveError::Image(
-            image::Error::LooksLike { .. }
-            | image::Error::LayoutVersion { .. }
-            | image::Error::UnsupportedDialect { .. }
-            | image::Error::UnsupportedLayer { .. },
-        ) => Exit::Unsupported,
+        SaveError::Image(image::Error::LooksLike { .. } | image::Error::LayoutVersion { .. }) => {
+            Exit::Unsupported
+        }
         SaveError::Read(error) if error.kind() == io::ErrorKind::Unsupported => Exit::Unsupported,
         SaveError::Store(error) => store_exit(error),
         _ => Exit::Failed,

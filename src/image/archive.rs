@@ -1,58 +1,15 @@
-//! What was found in an image archive: images, the archive's shape, and what
-//! was odd about it.
+//! What kind of archive it is, and what was odd about it.
 //!
-//! Data only, made by the resolver; refers to members by index. The shape is a
-//! guess from names: it says who probably wrote the archive, and nothing that
-//! its content depends on.
+//! The kind is a guess from names: it says who probably wrote the archive, and
+//! nothing that its content depends on.
 
 use std::fmt;
 
 use crate::digest::Digest;
-use crate::image::config::Config;
 use crate::image::manifest_json::Item;
 use crate::image::members::MemberKind;
 use crate::image::reference::Reference;
 use crate::image::tree::Tree;
-
-/// What an archive holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Archive {
-    /// Who wrote it, as far as its shape tells.
-    pub dialect: Dialect,
-    /// The images, each config once, in the order of `manifest.json`.
-    pub images: Vec<ArchiveImage>,
-    /// What the user may want to know.
-    pub warnings: Vec<Warning>,
-}
-
-/// One image of an archive.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ArchiveImage {
-    /// The config's bytes.
-    pub config: Vec<u8>,
-    /// Their digest: the image ID.
-    pub config_digest: Digest,
-    /// The member that holds them.
-    pub config_path: String,
-    /// A view of the config.
-    pub parsed: Config,
-    /// Its names; none, one or several, each once.
-    pub references: Vec<Reference>,
-    /// Its layers, lowest first.
-    pub layers: Vec<ArchiveLayer>,
-    /// The bytes of the OCI manifest that came with it and describes exactly
-    /// these config and plain layers.
-    pub manifest: Option<Vec<u8>>,
-}
-
-/// One layer of an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ArchiveLayer {
-    /// The digest that its plain tar must have.
-    pub diff_id: Digest,
-    /// Index of the member with the body, links followed.
-    pub member: usize,
-}
 
 /// The shape of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -156,7 +113,8 @@ pub enum Warning {
 }
 
 impl Dialect {
-    pub(super) fn of(tree: &Tree<'_>, items: &[Item], hybrid: bool) -> Self {
+    /// Of an archive with a `manifest.json` and no OCI layout.
+    pub(super) fn of_docker(tree: &Tree<'_>, items: &[Item]) -> Self {
         let layers = || items.iter().flat_map(|item| &item.layers);
         let all = |shape: fn(&str) -> bool| {
             layers().next().is_some() && layers().all(|layer| shape(layer))
@@ -166,23 +124,6 @@ impl Dialect {
             members.any(|member| {
                 matches!(member.kind, MemberKind::Link { .. }) && is_in_folder(&member.path)
             })
-        };
-        if hybrid {
-            Self::DockerHybrid
-        } else if all(is_in_folder) {
-            Self::DockerLegacy
-        } else if all(is_by_diff_id) && has_links() {
-            Self::Podman
-        } else {
-            Self::DockerArchive
-        }
-    }
-
-    /// Of an archive with a `manifest.json` and no OCI layout.
-    pub(super) fn of_docker(tree: &Tree<'_>, items: &[Item]) -> Self {
-        let layers = || items.iter().flat_map(|item| &item.layers);
-        let all = |shape: fn(&str) -> bool| {
-            layers().next().is_some() && layers().all(|layer| shape(layer))
         };
         let configs = |shape: fn(&str) -> bool| items.iter().all(|item| shape(&item.config));
         let legacy = |layer: &String| {
@@ -196,8 +137,10 @@ impl Dialect {
             Self::Bazel
         } else if all(is_in_folder) {
             if layers().any(legacy) { Self::DockerLegacy } else { Self::Nix }
+        } else if all(is_by_diff_id) && has_links() {
+            Self::Podman
         } else {
-            Self::of(tree, items, false)
+            Self::DockerArchive
         }
     }
 

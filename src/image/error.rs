@@ -7,7 +7,6 @@
 use std::io;
 
 use crate::digest::Digest;
-use crate::image::Compression;
 use crate::image::lookalike::Lookalike;
 
 /// An error of the image world.
@@ -168,22 +167,6 @@ pub enum Error {
         expected: u64,
         /// The length that was found.
         found: u64,
-    },
-    /// A layer is compressed, which this version does not take.
-    #[error("docker archive with {compression} layers is not supported yet: layer `{member}`")]
-    UnsupportedLayer {
-        /// The layer's member or digest.
-        member: String,
-        /// How it is compressed.
-        compression: Compression,
-    },
-    /// An image archive of a kind that this version does not take.
-    #[error("{dialect} is not supported yet: found `{evidence}`")]
-    UnsupportedDialect {
-        /// The kind, for people.
-        dialect: &'static str,
-        /// The member that showed it.
-        evidence: &'static str,
     },
     /// Something that holds no images, or holds them in another form.
     #[error("found {lookalike} instead of an image archive: `{evidence}`; {}", lookalike.advice())]

@@ -9,7 +9,6 @@ mod archive;
 mod compression;
 mod config;
 mod contents;
-mod docker_archive;
 mod emit;
 mod error;
 mod lookalike;
@@ -25,13 +24,12 @@ mod small_bodies;
 mod source;
 mod tree;
 
-pub use archive::{Archive, ArchiveImage, ArchiveLayer, Dialect, Warning};
+pub use archive::{Dialect, Warning};
 pub use compression::{Compression, sniff};
 pub use config::{Config, History, Rootfs};
 pub use contents::{
     Contents, Document, FoundConfig, FoundLayer, FoundManifest, ManifestKind, Root,
 };
-pub use docker_archive::{Bodies, check_plain_layer, resolve, wanted};
 pub use emit::{
     DockerImage, DockerLayer, DocumentKind, EmitBody, EmitDocument, EmitImage, EmitMember,
     EmitPlan, Format, Sink, TarSink,
@@ -45,9 +43,6 @@ pub use members::{
 pub use path::clean as clean_path;
 pub use query::Query;
 pub use reference::{Reference, familiar_repository, parse_repository};
-pub use resolve::{make_v1_config, resolve_contents, wanted_contents};
+pub use resolve::{Bodies, make_v1_config, resolve, wanted};
 pub use small_bodies::{MOST_DOCUMENT, SmallBodies};
 pub use source::{Seekable, Source, Stream};
-
-#[cfg(test)]
-mod tests;

@@ -23,7 +23,6 @@ pub use v1_config::make_v1_config;
 use crate::digest::Digest;
 use crate::image::archive::{Dialect, Warning};
 use crate::image::contents::{Contents, FoundLayer, Root};
-use crate::image::docker_archive::Bodies;
 use crate::image::error::Error;
 use crate::image::members::Member;
 use crate::image::tree::Tree;
@@ -39,13 +38,16 @@ const INDEX: &str = "index.json";
 const LAYOUT: &str = "oci-layout";
 const REPOSITORIES: &str = "repositories";
 
-/// Indexes of the members whose bodies [`resolve_contents`] will ask for and
+/// Looks up the body of a member by index; `None` if it is not at hand.
+pub type Bodies<'f, 'b> = &'f dyn Fn(usize) -> Option<&'b [u8]>;
+
+/// Indexes of the members whose bodies [`resolve`] will ask for and
 /// `bodies` doesn't have. Fetch them and ask again, until there are none: what is
 /// needed shows only as documents are read. `members` is all of them, in order.
 ///
 /// # Errors
-/// As [`resolve_contents`], but only once nothing is left to fetch.
-pub fn wanted_contents(members: &[Member], bodies: Bodies<'_, '_>) -> Result<Vec<usize>, Error> {
+/// As [`resolve`], but only once nothing is left to fetch.
+pub fn wanted(members: &[Member], bodies: Bodies<'_, '_>) -> Result<Vec<usize>, Error> {
     let tree = Tree::new(members);
     let reader = Reader::new(&tree, bodies);
     let result = contents(&reader);
@@ -60,8 +62,8 @@ pub fn wanted_contents(members: &[Member], bodies: Bodies<'_, '_>) -> Result<Vec
 ///
 /// # Errors
 /// Each names the member or reference at fault; [`Error::NotKept`] if a body
-/// that [`wanted_contents`] asks for is not at hand.
-pub fn resolve_contents(members: &[Member], bodies: Bodies<'_, '_>) -> Result<Contents, Error> {
+/// that [`wanted`] asks for is not at hand.
+pub fn resolve(members: &[Member], bodies: Bodies<'_, '_>) -> Result<Contents, Error> {
     let tree = Tree::new(members);
     let reader = Reader::new(&tree, bodies);
     let result = contents(&reader);

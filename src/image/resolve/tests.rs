@@ -57,10 +57,10 @@ impl Input {
     fn resolve(&self) -> Result<Contents, Error> {
         let mut fetched: HashMap<usize, &[u8]> = HashMap::new();
         let result = loop {
-            match wanted_contents(&self.members, &|index| fetched.get(&index).copied()) {
+            match wanted(&self.members, &|index| fetched.get(&index).copied()) {
                 Err(error) => break Err(error),
                 Ok(wanted) if wanted.is_empty() => {
-                    break resolve_contents(&self.members, &|index| fetched.get(&index).copied());
+                    break resolve(&self.members, &|index| fetched.get(&index).copied());
                 }
                 Ok(wanted) => {
                     for index in wanted {
@@ -76,7 +76,7 @@ impl Input {
                 kept.keep(member, body.clone());
             }
         }
-        let streamed = resolve_contents(&self.members, &|index| kept.get(index));
+        let streamed = resolve(&self.members, &|index| kept.get(index));
         match (&result, streamed) {
             (Ok(result), streamed) => assert_eq!(*result, streamed.unwrap()),
             (Err(error), streamed) => {
@@ -889,10 +889,10 @@ fn what_was_not_kept_is_an_error() {
     let input = layout.input();
     let is_at_hand = |index: usize| !input.members[index].path.starts_with("blobs/");
     let bodies = |index: usize| is_at_hand(index).then_some(input.bodies[index].as_slice());
-    let error = resolve_contents(&input.members, &bodies).unwrap_err().to_string();
+    let error = resolve(&input.members, &bodies).unwrap_err().to_string();
     let text = format!("manifest `{}` was not kept", path(&image));
     assert!(error.starts_with(&text), "{error}");
-    let wanted = wanted_contents(&input.members, &bodies).unwrap();
+    let wanted = wanted(&input.members, &bodies).unwrap();
     assert_eq!(wanted.len(), 1);
     assert_eq!(input.members[wanted[0]].path, path(&image));
 }

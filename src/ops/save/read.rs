@@ -17,7 +17,7 @@ use crate::digest::Digest;
 use crate::fs::{InputFile, InputFolder};
 use crate::image::{
     Compression, Contents, FoundLayer, Member, MemberKind, Members, Seekable, SmallBodies, Stream,
-    resolve_contents, sniff, wanted_contents,
+    resolve, sniff, wanted,
 };
 use crate::layer::header::BLOCK;
 use crate::ops::body::Body;
@@ -104,7 +104,7 @@ impl Taker<'_, '_> {
         let mut small: HashMap<usize, Vec<u8>> = HashMap::new();
         loop {
             let bodies = |index: usize| small.get(&index).map(Vec::as_slice);
-            let missing = wanted_contents(&members, &bodies)?;
+            let missing = wanted(&members, &bodies)?;
             if missing.is_empty() {
                 break;
             }
@@ -115,7 +115,7 @@ impl Taker<'_, '_> {
                 small.insert(index, body);
             }
         }
-        let contents = resolve_contents(&members, &|index| small.get(&index).map(Vec::as_slice))?;
+        let contents = resolve(&members, &|index| small.get(&index).map(Vec::as_slice))?;
         let needed = self.needed(&contents, &members, place, whole)?;
         let total = needed.iter().map(|index| members[*index].size).sum();
         self.progress.begin(Some(total));
@@ -218,7 +218,7 @@ impl Taker<'_, '_> {
         }
         // What follows belongs to the archive as well.
         io::copy(&mut scan.into_source(), &mut io::sink()).map_err(SaveError::Read)?;
-        let contents = resolve_contents(&members, &|index| small.get(index))?;
+        let contents = resolve(&members, &|index| small.get(index))?;
         self.take_small(&contents, &small)?;
         let (pieces, size, digest) = tee.take().finish();
         let small = members
