@@ -3,6 +3,7 @@
 //! Each operation is a function over an open store. It knows no terminal, no
 //! environment and no clock: times, names and progress come in as arguments.
 
+pub mod doctor;
 pub mod export;
 mod gather;
 pub mod images;
