@@ -4,6 +4,7 @@
 //! environment and no clock: times, names and progress come in as arguments.
 
 mod body;
+pub mod doctor;
 pub mod export;
 mod gather;
 pub mod images;

@@ -1,5 +1,6 @@
 //! One file for each verb: its arguments and one call.
 
+pub(super) mod doctor;
 pub(super) mod elsewhere;
 pub(super) mod export;
 pub(super) mod images;
