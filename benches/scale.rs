@@ -1,9 +1,11 @@
-//! A store with very many chunks: what one more save costs there.
+//! A store with very many chunks and revisions: what one more save costs there,
+//! and how long the command takes to list all that it holds.
 //!
 //! Makes a store whose catalog knows a given number of chunks that no image
-//! needs (20 million, or the first argument that is a number), then saves and
-//! exports the same made-up image in it and in an empty one, in turn, and prints
-//! both and the ratio. Needs some 1.2 GB of disk for 20 million.
+//! needs (20 million, or the first argument that is a number) and of revisions
+//! that have no content (10,000, or the second), each with a record of its own.
+//! Then saves the same made-up image in it and in an empty one, in turn, and
+//! prints both and the ratio. Needs some 1.2 GB of disk for 20 million chunks.
 
 #![allow(
     clippy::print_stdout,
@@ -13,18 +15,19 @@
 )]
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use orlop::digest::Id;
+use orlop::digest::{Digest, Id};
 use orlop::fs::{self, Disk, Fs};
-use orlop::ops::images::images;
 use orlop::ops::input::Input;
 use orlop::ops::save::{Original, SaveOptions, save};
 use orlop::pack::format::{Codec, FrameKind, PackKind};
 use orlop::pack::frame::EncodedFrame;
 use orlop::pack::tables::FrameEntry;
 use orlop::pack::writer::PackWriter;
+use orlop::store::record::{Platform, Revision, Root, SaveRecord, Source};
 use orlop::store::{OpenOptions, Store};
 use orlop::time::Time;
 
@@ -34,7 +37,9 @@ const ROUNDS: u8 = 5;
 const LAYER: usize = 48 << 20;
 
 fn main() {
-    let count = std::env::args().skip(1).find_map(|text| text.parse().ok()).unwrap_or(20_000_000);
+    let mut numbers = std::env::args().skip(1).filter_map(|text| text.parse().ok());
+    let count = numbers.next().unwrap_or(20_000_000);
+    let revisions = numbers.next().unwrap_or(10_000);
     let folder = tempfile::tempdir().expect("a folder");
     let (large, small) = (folder.path().join("large"), folder.path().join("small"));
     Store::create(&Disk, &large, "bench").expect("a store");
@@ -48,17 +53,24 @@ fn main() {
     // The first session takes in packs that no record names.
     one_save(&large, 255);
     println!("known to the catalog after {:.1} s", started.elapsed().as_secs_f64());
+    for number in 0..revisions {
+        add_revision(&large, number);
+    }
     one_save(&small, 255);
     let (mut ratios, mut opened) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         let (at_large, at_small) = (one_save(&large, round), one_save(&small, round));
         ratios.push(at_large.as_secs_f64() / at_small.as_secs_f64());
         println!("saved in {at_large:.2?} there, {at_small:.2?} in a small store");
-        opened.push(listed(&large));
+        opened.push(listed(&large, revisions));
     }
     ratios.sort_unstable_by(f64::total_cmp);
     opened.sort_unstable();
-    println!("ratio {:.2}, listed in {:.1?}", ratios[ratios.len() / 2], opened[opened.len() / 2]);
+    println!(
+        "ratio {:.2}; {revisions} revisions listed in {:.1?}",
+        ratios[ratios.len() / 2],
+        opened[opened.len() / 2]
+    );
 }
 
 fn open(root: &Path) -> Store {
@@ -98,10 +110,49 @@ fn add_pack(root: &Path, number: u32) {
     fs::publish(&Disk, &path, &target).expect("a pack in its place");
 }
 
-fn listed(root: &Path) -> Duration {
+/// A record of one revision; what that consists of isn't there.
+fn add_revision(root: &Path, number: u32) {
+    let digest = Digest::of(&number.to_le_bytes());
+    let manifest = "application/vnd.oci.image.manifest.v1+json".to_owned();
+    let revision = Revision {
+        root: Root { media_type: manifest, digest, size: 1000 },
+        image_id: digest,
+        platform: Platform {
+            os: "linux".to_owned(),
+            architecture: "amd64".to_owned(),
+            variant: None,
+        },
+        references: vec![format!("docker.io/library/app-{}:1.{number}", number % 97)],
+        not_shipped: Vec::new(),
+        images: Vec::new(),
+        referrers: Vec::new(),
+        created: Some("2023-11-14T22:13:20.123456789Z".to_owned()),
+        layers: 8,
+        size: 300_000_000,
+        added: u64::from(number) * 1000,
+    };
+    let source = Source { name: "app.tar".to_owned(), dialect: "docker".to_owned() };
+    let mut record = SaveRecord::new("bench", source, vec![revision]);
+    record.saved_at = Time::from_nanos(1_600_000_000_000_000_000 + i64::from(number) * 60_000_000);
+    record.sequence = u64::from(number);
+    let bytes = serde_json::to_vec(&record).expect("a record");
+    let name = Id::of(&bytes).to_string();
+    let folder = root.join("records").join(&name[..2]);
+    fs::create_dir_all(&Disk, &folder).expect("a folder");
+    let mut file = Disk.create(&folder.join(format!("{name}.json"))).expect("a file");
+    file.write_all(&bytes).expect("a record in its place");
+}
+
+/// How long `orlop images` takes.
+fn listed(root: &Path, revisions: u32) -> Duration {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orlop"));
+    command.arg("--store").arg(root).arg("images").stderr(Stdio::inherit());
     let started = Instant::now();
-    assert!(!images(&open(root), None, false).expect("images").is_empty());
-    started.elapsed()
+    let output = command.output().expect("a listing");
+    let took = started.elapsed();
+    let lines = String::from_utf8_lossy(&output.stdout).lines().count();
+    assert!(lines > revisions as usize, "{lines} lines");
+    took
 }
 
 fn one_save(root: &Path, round: u8) -> Duration {
@@ -134,7 +185,7 @@ fn archive(round: u8) -> Vec<u8> {
         number += 1;
     }
     let layer = layer.into_inner().expect("a tar");
-    let diff_id = orlop::digest::Digest::of(&layer);
+    let diff_id = Digest::of(&layer);
     let config = format!(
         r#"{{"os":"linux","architecture":"amd64","rootfs":{{"type":"layers","diff_ids":["{diff_id}"]}}}}"#
     );

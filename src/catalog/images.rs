@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use super::{Catalog, Result};
 use crate::digest::{Digest, Id};
@@ -73,9 +73,23 @@ fn revision_row(row: &Row<'_>) -> rusqlite::Result<RevisionRow> {
     })
 }
 
-fn named_row(row: &Row<'_>) -> rusqlite::Result<(ReferenceRow, RevisionRow)> {
-    let name = ReferenceRow { repository: row.get(13)?, tag: row.get(14)? };
-    Ok((name, revision_row(row)?))
+/// Where a revision stands among all: time, sequence, record, position.
+type Order = (i64, i64, [u8; 32], u32);
+
+/// A name of the revision that stands there; `None` for one that isn't asked for.
+type Named = (Order, Option<ReferenceRow>);
+
+/// All names, those of one reference from the oldest to the newest revision: as
+/// the table has them, so that nothing is sorted.
+const NAMES: &str = "SELECT repository, tag, saved_at, sequence, record, position
+    FROM reference ORDER BY repository, tag, saved_at, sequence, record, position";
+
+/// All revisions, oldest first, as the table has them.
+fn revisions_in_order() -> String {
+    format!(
+        "SELECT {COLUMNS} FROM revision v
+         ORDER BY v.saved_at, v.sequence, v.record, v.position"
+    )
 }
 
 impl Catalog {
@@ -190,26 +204,62 @@ impl Catalog {
         Ok(())
     }
 
-    /// Revisions with each of their references, oldest first.
-    pub fn named_revisions(&self) -> Result<Vec<(ReferenceRow, RevisionRow)>> {
-        let query = format!(
-            "SELECT {COLUMNS}, r.repository, r.tag FROM reference r
-             JOIN revision v USING (saved_at, sequence, record, position)
-             ORDER BY r.saved_at, r.sequence, r.record, r.position, r.repository, r.tag"
-        );
-        let mut query = self.connection.prepare_cached(&query)?;
-        Ok(query.query_map([], named_row)?.collect::<rusqlite::Result<_>>()?)
+    /// Revisions with each of their names that is `wanted` (repository, tag),
+    /// oldest first; unless `all`, with a name only where they are the newest that
+    /// has it. Those that have no name at all are in it as well.
+    ///
+    /// Each table is read once, in its own order.
+    pub fn revisions_named(
+        &self,
+        all: bool,
+        wanted: impl FnMut(&str, &str) -> bool,
+    ) -> Result<Vec<(Option<ReferenceRow>, RevisionRow)>> {
+        // Between the two queries another process may add to both.
+        let deferred =
+            || Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred);
+        let _reading = self.connection.is_autocommit().then(deferred).transpose()?;
+        let mut names = self.names(all, wanted)?.into_iter().peekable();
+        let mut query = self.connection.prepare_cached(&revisions_in_order())?;
+        let mut rows = query.query([])?;
+        let mut listed = Vec::new();
+        while let Some(row) = rows.next()? {
+            let order = (row.get(2)?, row.get(3)?, row.get(0)?, row.get(1)?);
+            while names.next_if(|(of, _)| *of < order).is_some() {}
+            if names.peek().is_none_or(|(of, _)| *of != order) {
+                listed.push((None, revision_row(row)?));
+            }
+            while let Some((_, name)) = names.next_if(|(of, _)| *of == order) {
+                if name.is_some() {
+                    listed.push((name, revision_row(row)?));
+                }
+            }
+        }
+        Ok(listed)
     }
 
-    /// Revisions without a reference, oldest first.
-    pub fn unnamed_revisions(&self) -> Result<Vec<RevisionRow>> {
-        let query = format!(
-            "SELECT {COLUMNS} FROM revision v WHERE NOT EXISTS
-             (SELECT 1 FROM reference r WHERE r.record = v.record AND r.position = v.position)
-             ORDER BY v.saved_at, v.sequence, v.record, v.position"
-        );
-        let mut query = self.connection.prepare_cached(&query)?;
-        Ok(query.query_map([], revision_row)?.collect::<rusqlite::Result<_>>()?)
+    /// All names, in the order of their revisions.
+    fn names(&self, all: bool, mut wanted: impl FnMut(&str, &str) -> bool) -> Result<Vec<Named>> {
+        let mut query = self.connection.prepare_cached(NAMES)?;
+        let mut rows = query.query([])?;
+        let mut names: Vec<Named> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let text = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str()?);
+            let (repository, tag) = (text(0)?, text(1)?);
+            let older = names.last_mut().map(|(_, name)| name).filter(|name| {
+                let same = |name: &ReferenceRow| name.repository == repository && name.tag == tag;
+                !all && name.as_ref().is_some_and(same)
+            });
+            let name = match older {
+                Some(older) => older.take(),
+                None => wanted(repository, tag).then(|| ReferenceRow {
+                    repository: repository.to_owned(),
+                    tag: tag.to_owned(),
+                }),
+            };
+            names.push(((row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?), name));
+        }
+        names.sort_unstable();
+        Ok(names)
     }
 
     /// Whether any revision has a name in this repository.
@@ -342,5 +392,71 @@ impl Catalog {
                 Ok(ReferenceRow { repository: row.get(0)?, tag: row.get(1)? })
             })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn revision(number: u8) -> RevisionRow {
+        RevisionRow {
+            record: Id::of(&[number]),
+            position: 0,
+            saved_at: Time::from_nanos(i64::from(number)),
+            sequence: number.into(),
+            root: Digest::of(&[number]),
+            root_type: String::new(),
+            root_size: 0,
+            image_id: Digest::of(&[number]),
+            platform: String::new(),
+            created: None,
+            layers: 0,
+            size: 0,
+            added: 0,
+        }
+    }
+
+    fn name(tag: &str) -> ReferenceRow {
+        ReferenceRow { repository: "app".to_owned(), tag: tag.to_owned() }
+    }
+
+    #[test]
+    fn names_go_with_their_revisions() {
+        let catalog = Catalog::in_memory("store").unwrap();
+        let saves = [(3, vec!["b"]), (1, vec!["a", "b"]), (4, vec![]), (2, vec!["b", "c"])];
+        for (number, tags) in saves {
+            let row = revision(number);
+            let names = tags.iter().map(|tag| name(tag)).collect();
+            let order = (row.record, row.saved_at, row.sequence);
+            catalog.add_record(order, &[(row, names)]).unwrap();
+        }
+        let listed = |all, unwanted| {
+            let rows = catalog.revisions_named(all, |_, tag| tag != unwanted).unwrap();
+            rows.into_iter()
+                .map(|(name, row)| (name.map_or("-".to_owned(), |name| name.tag), row.sequence))
+                .collect::<Vec<_>>()
+        };
+        let pairs = |pairs: &[(&str, u64)]| {
+            pairs.iter().map(|(tag, number)| ((*tag).to_owned(), *number)).collect::<Vec<_>>()
+        };
+        assert_eq!(listed(false, ""), pairs(&[("a", 1), ("c", 2), ("b", 3), ("-", 4)]));
+        let every = [("a", 1), ("b", 1), ("b", 2), ("c", 2), ("b", 3), ("-", 4)];
+        assert_eq!(listed(true, ""), pairs(&every));
+        assert_eq!(listed(true, "b"), pairs(&[("a", 1), ("c", 2), ("-", 4)]));
+        assert_eq!(listed(false, "a"), pairs(&[("c", 2), ("b", 3), ("-", 4)]));
+    }
+
+    #[test]
+    fn a_listing_reads_each_table_once_and_sorts_nothing() {
+        let catalog = Catalog::in_memory("store").unwrap();
+        for query in [NAMES, &revisions_in_order()] {
+            let plan = format!("EXPLAIN QUERY PLAN {query}");
+            let mut plan = catalog.connection.prepare(&plan).unwrap();
+            let steps = plan.query_map([], |row| row.get::<_, String>(3)).unwrap();
+            let steps: Vec<_> = steps.collect::<rusqlite::Result<_>>().unwrap();
+            assert_eq!(steps.len(), 1, "{steps:?}");
+            assert!(steps[0].starts_with("SCAN"), "{steps:?}");
+        }
     }
 }

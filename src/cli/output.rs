@@ -3,6 +3,7 @@
 //! A listing whose reader goes away ends quietly. Control characters from
 //! archives never reach a terminal.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
@@ -51,9 +52,12 @@ pub(crate) fn stdout_is_terminal() -> bool {
 }
 
 /// Control characters, and those that turn the direction of writing, as `?`.
-fn clean(text: &str) -> String {
+fn clean(text: &str) -> Cow<'_, str> {
     let turns = |letter| matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let harmful = |letter: char| letter.is_control() || turns(letter);
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
     text.chars().map(|letter| if harmful(letter) { '?' } else { letter }).collect()
 }
 
@@ -65,10 +69,17 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> Vec<String> {
             *width = (*width).max(cell.chars().count());
         }
     }
+    let room = widths.iter().map(|width| width + 2).sum();
     let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let cells: Vec<String> =
-            cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        cells.join("  ").trim_end().to_owned()
+        let mut line = String::with_capacity(room);
+        let mut gap = 0;
+        for (cell, width) in cells.zip(&widths) {
+            line.extend(std::iter::repeat_n(' ', gap));
+            line.push_str(cell);
+            gap = width - cell.chars().count() + 2;
+        }
+        line.truncate(line.trim_end().len());
+        line
     };
     let mut lines = vec![line(&mut header.iter().copied())];
     lines.extend(rows.iter().map(|row| line(&mut row.iter().map(String::as_str))));

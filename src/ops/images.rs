@@ -20,20 +20,15 @@ pub struct ListedImage {
 /// tag, familiar or fully qualified.
 pub fn images(store: &Store, pattern: Option<&str>, all: bool) -> Result<Vec<ListedImage>> {
     let catalog = store.catalog();
+    let wanted = |repository: &str, tag: &str| {
+        pattern.is_none_or(|pattern| matches(pattern, repository, tag))
+    };
     let mut listed = Vec::new();
     let mut seen = HashSet::new();
-    for (reference, revision) in catalog.named_revisions()?.into_iter().rev() {
-        let wanted = pattern.is_none_or(|pattern| matches(pattern, &reference));
-        if wanted && (all || seen.insert(reference.clone())) {
-            listed.push(ListedImage { reference: Some(reference), revision });
-        }
-    }
-    if pattern.is_none() {
-        let mut seen = HashSet::new();
-        for revision in catalog.unnamed_revisions()?.into_iter().rev() {
-            if all || seen.insert(revision.image_id) {
-                listed.push(ListedImage { reference: None, revision });
-            }
+    for (reference, revision) in catalog.revisions_named(all, wanted)?.into_iter().rev() {
+        let named = reference.is_some();
+        if named || (pattern.is_none() && (all || seen.insert(revision.image_id))) {
+            listed.push(ListedImage { reference, revision });
         }
     }
     listed.sort_by(|one, other| {
@@ -43,8 +38,7 @@ pub fn images(store: &Store, pattern: Option<&str>, all: bool) -> Result<Vec<Lis
     Ok(listed)
 }
 
-fn matches(pattern: &str, reference: &ReferenceRow) -> bool {
-    let ReferenceRow { repository, tag } = reference;
+fn matches(pattern: &str, repository: &str, tag: &str) -> bool {
     [repository, familiar_repository(repository)].iter().any(|name| {
         glob(pattern.as_bytes(), name.as_bytes())
             || glob(pattern.as_bytes(), format!("{name}:{tag}").as_bytes())
@@ -84,15 +78,14 @@ mod tests {
 
     #[test]
     fn patterns() {
-        let reference =
-            ReferenceRow { repository: "docker.io/library/app".to_owned(), tag: "1.4".to_owned() };
+        let matches = |pattern| matches(pattern, "docker.io/library/app", "1.4");
         for yes in
             ["app", "app:1.4", "a*", "*", "ap?", "app:1.*", "docker.io/library/app", "*pp:*4"]
         {
-            assert!(matches(yes, &reference), "{yes}");
+            assert!(matches(yes), "{yes}");
         }
         for no in ["ap", "app:1", "library/app", "app:", "?", ""] {
-            assert!(!matches(no, &reference), "{no}");
+            assert!(!matches(no), "{no}");
         }
         assert!(!glob(b"*a*a*a*a*a*a*b", "a".repeat(5000).as_bytes()));
     }

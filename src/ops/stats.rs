@@ -74,11 +74,8 @@ pub fn stats(store: &Store) -> Result<Stats> {
             rows.push(revision);
         }
     };
-    for (reference, revision) in catalog.named_revisions()? {
-        add(reference.repository, revision);
-    }
-    for revision in catalog.unnamed_revisions()? {
-        add(String::new(), revision);
+    for (reference, revision) in catalog.revisions_named(true, |_, _| true)? {
+        add(reference.map(|name| name.repository).unwrap_or_default(), revision);
     }
     let (sizes, owned) = measure(store, &repositories)?;
     let repositories = repositories.into_iter().zip(&owned.exclusive);

@@ -153,8 +153,7 @@ pub fn encode(
     // Without the base, if that was found not to pay.
     let prefix = if base.depth == 0 { &[][..] } else { &prefix };
     let (codec, payload, base) = if worth_it && compressed.len() < frame.raw.len() {
-        let again = Decompressor::decompress(&compressed, frame.raw.len(), prefix)?;
-        if again != frame.raw {
+        if !compressor.gives(&compressed, &frame.raw, prefix)? {
             return Err(FrameError::Unfaithful);
         }
         (Codec::Zstd, compressed.as_slice(), base)
