@@ -106,6 +106,10 @@ impl Decompressor {
         if !prefix.is_empty() {
             context.ref_prefix(prefix).map_err(zstd_error)?;
         }
+        // Several frames, and those that are skipped, would be taken as well.
+        if zstd::zstd_safe::find_frame_compressed_size(frame).map_err(zstd_error)? != frame.len() {
+            return Err(ZstdError("the frame is followed by other bytes"));
+        }
         let mut out = Vec::with_capacity(length);
         let count = context.decompress(&mut out, frame).map_err(zstd_error)?;
         if count != length {
@@ -131,4 +135,27 @@ pub fn zstd_reader<'a>(input: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a
     let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
     decoder.window_log_max(WINDOW_LOG_MAX)?;
     Ok(Box::new(decoder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_is_one_frame() {
+        let mut compressor = Compressor::new(Levels::for_content(3)).unwrap();
+        let mut frame = |raw: &[u8]| compressor.compress(raw, &[]).unwrap();
+        let (one, two) = (frame(b"one"), frame(b"two"));
+        let skipped = [0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, b'x'];
+        let decompress = |frames: &[&[u8]], length| {
+            Decompressor::decompress(&frames.concat(), length, &[]).map_err(|error| error.0)
+        };
+        let refused = Err("the frame is followed by other bytes");
+        assert_eq!(decompress(&[&one], 3), Ok(b"one".to_vec()));
+        assert_eq!(decompress(&[&one, &two], 6), refused);
+        assert_eq!(decompress(&[&one, &skipped], 3), refused);
+        assert_eq!(decompress(&[&skipped, &one], 3), refused);
+        assert!(decompress(&[&skipped], 1).is_err());
+        assert!(decompress(&[], 1).is_err());
+    }
 }
