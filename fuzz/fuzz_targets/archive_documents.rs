@@ -114,7 +114,9 @@ fn archive(input: &[u8]) -> (Vec<Member>, Vec<Vec<u8>>) {
             None => (name.as_str(), None),
         };
         let kind = match target {
-            Some(target) => MemberKind::Link { written: target.to_owned(), target: clean_path(target) },
+            Some(target) => {
+                MemberKind::Link { written: target.to_owned(), target: clean_path(target) }
+            }
             None if name.ends_with('/') => MemberKind::Directory,
             None => MemberKind::Regular,
         };

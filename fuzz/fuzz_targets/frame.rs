@@ -27,7 +27,9 @@ fuzz_target!(|input: &[u8]| {
         return;
     }
     let (header, mut payload) = whole(&raw, &prefix, &mut plan);
-    assert!(decode(&header, &payload, &prefix_of(&header, &prefix)).is_ok_and(|again| again == raw));
+    assert!(
+        decode(&header, &payload, &prefix_of(&header, &prefix)).is_ok_and(|again| again == raw)
+    );
     if mutate(&mut payload, &mut plan) {
         assert!(decode(&header, &payload, &prefix).is_err(), "its hash is wrong");
         check(header, &payload, &prefix);

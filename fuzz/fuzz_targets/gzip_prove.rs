@@ -41,7 +41,8 @@ fuzz_target!(|input: &[u8]| {
                 }
                 encoder.finish(&mut stream);
                 let end = [0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff];
-                certain &= flushes || !(stream.ends_with(&end) || stream.ends_with(&[0, 0, 0xff, 0xff, 3, 0]));
+                certain &= flushes
+                    || !(stream.ends_with(&end) || stream.ends_with(&[0, 0, 0xff, 0xff, 3, 0]));
             }
         }
         stream.extend_from_slice(&trailer(&content));

@@ -11,7 +11,8 @@ fuzz_target!(|input: &[u8]| {
     let layer = tar::archive(input, 1 << 20);
     let parts = split::split([layer.as_slice()]);
     let size = layer.len() as u64;
-    let (again, left) = split::rebuild(&parts.sections, &parts.content, size).expect("what was split");
+    let (again, left) =
+        split::rebuild(&parts.sections, &parts.content, size).expect("what was split");
     assert!(again == layer, "another layer comes back");
     assert!(left.is_empty(), "content is left over");
     for section in &parts.sections {

@@ -29,7 +29,8 @@ fuzz_target!(|input: &[u8]| {
         _ => {
             if let Ok(frames) = decode_table(&bytes) {
                 let chunks: u64 = frames.iter().map(|frame| u64::from(frame.count)).sum();
-                let last = frames.last().map_or(0, |last| u64::from(last.first) + u64::from(last.count));
+                let last =
+                    frames.last().map_or(0, |last| u64::from(last.first) + u64::from(last.count));
                 assert_eq!(chunks, last);
                 assert!(encode_table(&frames) == bytes);
             }
@@ -90,7 +91,9 @@ fn footer(bytes: &[u8]) {
             assert!(read.directory_offset <= length);
             assert!(Footer::decode(&footer, length.wrapping_add(1)).is_err());
         }
-        Err(_) => assert!(parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(*part)).is_none()),
+        Err(_) => {
+            assert!(parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(*part)).is_none())
+        }
     }
     footer[usize::from(bytes.last().copied().unwrap_or_default()) % 88] ^= 1;
     assert!(Footer::decode(&footer, length).is_err(), "its hash is wrong");

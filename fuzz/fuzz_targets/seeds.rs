@@ -70,7 +70,8 @@ fn with(before: &[u8], bytes: &[u8]) -> Vec<u8> {
 }
 
 fn archives() {
-    let small: [(&str, &[u8]); 3] = [("a/b", b"hello"), (&"long/".repeat(30), b"x"), ("c", &[7; 600])];
+    let small: [(&str, &[u8]); 3] =
+        [("a/b", b"hello"), (&"long/".repeat(30), b"x"), ("c", &[7; 600])];
     let mut archive = store::tar(&small);
     for target in ["archive_members", "layer_split"] {
         seed(target, &with(&[0], &archive));
@@ -94,12 +95,17 @@ fn archives() {
 
     let member = |name: &str, body: &str| format!("{name}\x1f{body}");
     let config = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:$z"]}}"#;
-    let list = r#"[{"Config":"blobs/sha256/$x","RepoTags":["app:1"],"Layers":["blobs/sha256/$y"]}]"#;
-    let list = |config: char, layer: char| list.replace("$x", &format!("${config}")).replace("$y", &format!("${layer}"));
+    let list =
+        r#"[{"Config":"blobs/sha256/$x","RepoTags":["app:1"],"Layers":["blobs/sha256/$y"]}]"#;
+    let list = |config: char, layer: char| {
+        list.replace("$x", &format!("${config}")).replace("$y", &format!("${layer}"))
+    };
     let config = |layer: char| config.replace("$z", &format!("${layer}"));
     let descriptor = |kind: &str, letter: char| {
         let length = letter.to_ascii_uppercase();
-        format!(r#"{{"mediaType":"application/vnd.oci.image.{kind}","digest":"sha256:${letter}","size":${length}}}"#)
+        format!(
+            r#"{{"mediaType":"application/vnd.oci.image.{kind}","digest":"sha256:${letter}","size":${length}}}"#
+        )
     };
     let docker = [
         member("manifest.json", &list('b', 'c')),
@@ -108,24 +114,33 @@ fn archives() {
     ];
     seed("archive_documents", docker.join("\x1e").as_bytes());
     let manifest = descriptor("manifest.v1+json", 'd');
-    let (of_config, of_layer) = (descriptor("config.v1+json", 'e'), descriptor("layer.v1.tar", 'f'));
+    let (of_config, of_layer) =
+        (descriptor("config.v1+json", 'e'), descriptor("layer.v1.tar", 'f'));
     let hybrid = [
         member("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#),
         member("index.json", &format!(r#"{{"schemaVersion":2,"manifests":[{manifest}]}}"#)),
         member("manifest.json", &list('e', 'f')),
-        member("blobs/sha256/$d", &format!(r#"{{"schemaVersion":2,"config":{of_config},"layers":[{of_layer}]}}"#)),
+        member(
+            "blobs/sha256/$d",
+            &format!(r#"{{"schemaVersion":2,"config":{of_config},"layers":[{of_layer}]}}"#),
+        ),
         member("blobs/sha256/$e", &config('f')),
         member("blobs/sha256/$f", "a layer"),
         member("l/layer.tar>../blobs/sha256/$f", ""),
     ];
     seed("archive_documents", hybrid.join("\x1e").as_bytes());
-    let nested = format!(r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{manifest}]}}"#);
+    let nested = format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{manifest}]}}"#
+    );
     let index = descriptor("index.v1+json", 'c');
     let oci = [
         member("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#),
         member("index.json", &format!(r#"{{"schemaVersion":2,"manifests":[{index}]}}"#)),
         member("blobs/sha256/$c", &nested),
-        member("blobs/sha256/$d", &format!(r#"{{"schemaVersion":2,"config":{of_config},"layers":[{of_layer}]}}"#)),
+        member(
+            "blobs/sha256/$d",
+            &format!(r#"{{"schemaVersion":2,"config":{of_config},"layers":[{of_layer}]}}"#),
+        ),
         member("blobs/sha256/$e", &config('f')),
         member("blobs/sha256/$f", "a layer"),
     ];
@@ -191,7 +206,9 @@ fn packs_parts(bytes: &[u8]) {
         seed("pack_file", &with(&[0], bytes));
     }
     let footer = &bytes[bytes.len() - 96..];
-    let number = |at: usize| footer[at..at + 4].iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+    let number = |at: usize| {
+        footer[at..at + 4].iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte))
+    };
     let (directory, length, table) = (number(0), number(8), number(12));
     let header = u32::from_le_bytes([bytes[32], bytes[33], bytes[34], bytes[35]]) as usize;
     seed("pack_parts", &with(&[0], &bytes[..24]));
@@ -214,7 +231,8 @@ fn streams() {
         stream.extend_from_slice(&trailer);
         seed("gzip_prove", &with(&[3, 4, 5, 6, 0], &stream));
         seed("whole_input", &with(&[3, 4, 5, 6, 0], &stream));
-        let member = |header: &[u8]| Member { header: header.to_vec(), length: 9, flushed: false, trailer };
+        let member =
+            |header: &[u8]| Member { header: header.to_vec(), length: 9, flushed: false, trailer };
         let replay = Replay { encoder: id, members: vec![member(plain), member(named)] };
         seed("gzip_replay", &with(&[1], &replay.to_bytes()));
     }

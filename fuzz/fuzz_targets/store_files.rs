@@ -41,11 +41,17 @@ static BASE: LazyLock<Base> = LazyLock::new(|| {
     let files = store::sample();
     let memory = Memory::with(files.clone());
     let mut metadata = Vec::new();
-    for path in files.keys().filter(|path| is(path, "pack")) {
-        let pack = PackReader::open(&memory, path).expect("a pack of ours");
-        if pack.kind() == PackKind::Metadata {
-            metadata.push((id_of(path), chunks(&pack)));
-        }
+    let packs: Vec<(Id, PackReader)> = files
+        .keys()
+        .filter(|path| is(path, "pack"))
+        .map(|path| (id_of(path), PackReader::open(&memory, path).expect("a pack of ours")))
+        .collect();
+    for (id, pack) in packs.iter().filter(|(_, pack)| pack.kind() == PackKind::Metadata) {
+        let frames = pack.frames().iter().enumerate();
+        let chunks = frames.flat_map(|(number, entry)| {
+            chunks(pack, number, &packs).into_iter().map(|chunk| (entry.kind, chunk))
+        });
+        metadata.push((*id, chunks.collect()));
     }
     Base { files, metadata }
 });
@@ -64,7 +70,8 @@ fuzz_target!(|input: &[u8]| {
         let stored = session.put_bytes(input).expect("memory can be written");
         let source = Source { name: "input".to_owned(), dialect: "none".to_owned() };
         let record = SaveRecord::new("fuzz", source, Vec::new());
-        let (id, _) = session.commit(record, Time::from_nanos(1 << 60), plan.flag()).expect("a commit");
+        let (id, _) =
+            session.commit(record, Time::from_nanos(1 << 60), plan.flag()).expect("a commit");
         assert!(store.record(id).is_ok());
         let again = store.read_blob(stored.digest, u64::MAX).expect("what was just put");
         assert!(again == input);
@@ -192,7 +199,14 @@ fn changed(plan: &mut Plan<'_>) -> Files {
 
 /// Puts new ids into the records, and other numbers in the place of some.
 fn records(plan: &mut Plan<'_>, files: &mut Files, renamed: &HashMap<Id, Id>) {
-    const NUMBERS: [&str; 6] = ["0", "1", "4294967296", "9223372036854775807", "9223372036854775808", "18446744073709551615"];
+    const NUMBERS: [&str; 6] = [
+        "0",
+        "1",
+        "4294967296",
+        "9223372036854775807",
+        "9223372036854775808",
+        "18446744073709551615",
+    ];
     let paths: Vec<PathBuf> = files.keys().filter(|path| is(path, "json")).cloned().collect();
     for path in paths.iter().filter(|path| !path.ends_with("orlop.json")) {
         let Some(old) = files.remove(path) else { continue };
@@ -213,7 +227,11 @@ fn records(plan: &mut Plan<'_>, files: &mut Files, renamed: &HashMap<Id, Id>) {
         } else if change % 4 == 2 {
             mutate(&mut bytes, plan);
         } else if change % 4 == 3 {
-            let times = ["9999-12-30T22:00:00.999999999Z", "0000-01-01T00:00:00.000000000Z", "2262-04-11T23:47:16.854775807Z"];
+            let times = [
+                "9999-12-30T22:00:00.999999999Z",
+                "0000-01-01T00:00:00.000000000Z",
+                "2262-04-11T23:47:16.854775807Z",
+            ];
             let time = plan.pick(&times);
             replace(&mut bytes, b"2026-05-01T12:00:00.000000000Z", time.as_bytes());
         }
@@ -241,19 +259,29 @@ fn pack(memory: &Memory, chunks: &[(FrameKind, Vec<u8>)]) -> (Id, Vec<u8>) {
     (finished.id, bytes)
 }
 
-/// The chunks of a pack, in order.
-fn chunks(pack: &PackReader) -> Vec<(FrameKind, Vec<u8>)> {
-    let mut chunks = Vec::new();
-    for (number, entry) in pack.frames().iter().enumerate() {
-        let none = |_: &FrameHeader| Ok::<_, PackError>(Vec::new());
-        let raw = pack.frame(number, none).expect("a frame of ours");
-        let mut rest = raw.as_slice();
-        for position in entry.first..entry.first + entry.count {
-            let length = pack.directory().lengths[position as usize] as usize;
-            let (chunk, later) = rest.split_at(length);
-            chunks.push((entry.kind, chunk.to_vec()));
-            rest = later;
+/// The chunks of a frame, in order. Those that it stands on are in one of `packs`.
+fn chunks(pack: &PackReader, number: usize, packs: &[(Id, PackReader)]) -> Vec<Vec<u8>> {
+    let prefix = |header: &FrameHeader| {
+        let mut prefix = Vec::new();
+        for run in &header.bases {
+            let has_it = |other: &&PackReader| Some(other.directory_id()) == run.directory;
+            let other = packs.iter().map(|(_, other)| other).find(has_it).unwrap_or(pack);
+            for position in run.first..run.first + run.count {
+                let number = other.frame_of(position).expect("a base that is");
+                let first = other.frames()[number].first;
+                prefix.extend(&chunks(other, number, packs)[(position - first) as usize]);
+            }
         }
+        Ok::<_, PackError>(prefix)
+    };
+    let raw = pack.frame(number, prefix).expect("a frame of ours");
+    let (entry, mut rest) = (pack.frames()[number], raw.as_slice());
+    let mut chunks = Vec::new();
+    for position in entry.first..entry.first + entry.count {
+        let length = pack.directory().lengths[position as usize] as usize;
+        let (chunk, later) = rest.split_at(length);
+        chunks.push(chunk.to_vec());
+        rest = later;
     }
     chunks
 }
