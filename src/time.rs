@@ -58,10 +58,11 @@ impl Time {
         later.0.as_second() - self.0.as_second()
     }
 
-    /// One second later.
+    /// One second later, if there is one: the last year is 9999.
     #[must_use]
     pub fn next_second(self) -> Self {
-        Self(self.0 + jiff::SignedDuration::from_secs(1))
+        let second = jiff::SignedDuration::from_secs(1);
+        Self(self.0.checked_add(second).unwrap_or(jiff::Timestamp::MAX))
     }
 }
 
@@ -104,5 +105,12 @@ mod tests {
         assert_eq!("2023-11-14T23:13:20+01:00".parse::<Time>().unwrap(), time);
         assert_eq!(time.next_second().nanos(), 1_700_000_001_000_000_000);
         assert!("yesterday".parse::<Time>().is_err());
+    }
+
+    #[test]
+    fn the_last_second_of_all_has_no_next() {
+        let last = Time(jiff::Timestamp::MAX);
+        assert_eq!(last.to_string().parse::<Time>().unwrap(), last);
+        assert_eq!(last.next_second(), last);
     }
 }

@@ -134,7 +134,8 @@ impl Names {
         let mut runs = Vec::new();
         let mut at = first;
         let start = self.spans.partition_point(|span| span.virtual_first <= first);
-        for span in &self.spans[start.saturating_sub(1)..] {
+        let spans = self.spans[start.saturating_sub(1)..].iter();
+        for span in spans.filter(|span| span.count > 0) {
             if at == end {
                 break;
             }
@@ -379,5 +380,19 @@ mod tests {
         assert!(names.resolve(14, 1).is_err());
         assert!(names.resolve(u64::MAX, 2).is_err());
         assert!(Names::default().resolve(0, 1).is_err());
+    }
+
+    #[test]
+    fn a_span_of_nothing_hides_no_other() {
+        let mut names = names();
+        let nothing = Span { virtual_first: 10, directory: 0, first: 0, count: 0 };
+        names.spans.insert(1, nothing);
+        let recipe = Recipe { digest: Digest::of(b""), size: 2, body: Body::Tar(names.clone()) };
+        assert_eq!(Recipe::decode(&recipe.encode()), Ok(recipe));
+        names.spans.remove(1);
+        let expected = names.resolve(8, 4);
+        names.spans.insert(1, nothing);
+        assert!(expected.is_ok());
+        assert_eq!(names.resolve(8, 4), expected);
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use orlop::image;
 use orlop::ops::export::ExportError;
+use orlop::ops::original::OriginalError;
 use orlop::ops::resolve::ResolveError;
 use orlop::ops::save::SaveError;
 use orlop::pack::format::HeaderError;
@@ -202,6 +203,25 @@ impl From<ExportError> for Failure {
             }
             error @ ExportError::Artifact { .. } => Self::of("cannot export", &error, Exit::Usage)
                 .hint("write it as an OCI layout: --format oci"),
+            error => Self::of("cannot export", &error, Exit::Failed),
+        }
+    }
+}
+
+impl From<OriginalError> for Failure {
+    fn from(error: OriginalError) -> Self {
+        if error.output_error().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            return Self::new("the reader went away", Exit::ReaderGone);
+        }
+        match error {
+            OriginalError::Store(error)
+                if store_exit(&error) != Exit::Failed || in_catalog(&error) =>
+            {
+                error.into()
+            }
+            OriginalError::Damaged { .. } | OriginalError::Differs { .. } => {
+                Self::of("cannot export", &error, Exit::Damage)
+            }
             error => Self::of("cannot export", &error, Exit::Failed),
         }
     }

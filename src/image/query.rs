@@ -192,6 +192,14 @@ mod tests {
     }
 
     #[test]
+    fn a_repository_called_sha256_prints_as_no_image_id() {
+        for text in ["sha256", "library/sha256:abcdef", "sha256~1"] {
+            let query = Query::parse(text).unwrap();
+            assert_eq!(Query::parse(&query.to_string()).unwrap(), query, "{text}");
+        }
+    }
+
+    #[test]
     fn reads_digests_and_ids() {
         let digest = Digest::of(b"");
         let library = Some("docker.io/library/app".to_owned());

@@ -67,7 +67,8 @@ pub fn familiar_repository(repository: &str) -> &str {
         return repository;
     };
     let short = match path.strip_prefix(OFFICIAL) {
-        Some(name) if !name.contains('/') => name,
+        // `sha256:` begins an image ID where a user names an image.
+        Some(name) if !name.contains('/') && name != "sha256" => name,
         _ => path,
     };
     // `docker.io/localhost/x` has no shorter form, as `localhost/x` is another.
@@ -263,6 +264,7 @@ mod tests {
             ("Host/app:1", "Host/app:1", "Host/app:1"),
             ("[2001:db8::1]:5000/app:1", "[2001:db8::1]:5000/app:1", "[2001:db8::1]:5000/app:1"),
             ("docker.io/localhost/x:1", "docker.io/localhost/x:1", "docker.io/localhost/x:1"),
+            ("sha256:abcdef", "docker.io/library/sha256:abcdef", "library/sha256:abcdef"),
         ] {
             let reference = Reference::parse(text).unwrap();
             assert_eq!(reference.to_string(), full, "{text}");

@@ -7,16 +7,16 @@ mod rules;
 mod shape;
 
 use std::collections::HashMap;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::io::{self, Read};
 
+use super::body::Place;
 use super::export::Export;
 use super::input::{Bytes, Input};
+use crate::codec;
 use crate::digest::Digest;
-use crate::fs::{self, Fs, InputFile};
 use crate::image::{
-    self, Bodies, Compression, EmitBody, EmitMember, Member, MemberKind, Members, Seekable,
-    SmallBodies, Stream, clean_path, sniff, wanted_contents,
+    self, Bodies, EmitBody, EmitMember, Member, MemberKind, Members, SmallBodies, Stream,
+    clean_path, sniff, wanted,
 };
 use rules::CONSUMERS;
 
@@ -36,9 +36,6 @@ pub enum DoctorError {
     /// It can't be read.
     #[error("cannot read the archive")]
     Read(#[source] io::Error),
-    /// A file of a folder can't be read.
-    #[error(transparent)]
-    File(#[from] fs::Error),
 }
 
 /// What one program makes of an archive.
@@ -67,43 +64,21 @@ pub fn verdicts(shape: &Shape) -> Vec<Verdict> {
     CONSUMERS.iter().map(verdict).collect()
 }
 
-/// The shape of an archive in a file or stream, which as a whole is compressed like
-/// that.
-pub fn shape_of_input(input: Input, outer: Option<Compression>) -> Result<Shape, DoctorError> {
-    let shape = match input.bytes {
-        Bytes::File(file) => shape_of_file(file)?,
-        Bytes::Stream(stream) => shape_of_stream(stream)?,
+/// The shape of an archive.
+pub fn shape_of_input(input: Input) -> Result<Shape, DoctorError> {
+    let outer = input.compression;
+    let shape = match (input.bytes, outer) {
+        (Bytes::File(file), _) => shape_of_place(Place::File(file))?,
+        (Bytes::Folder(folder), _) => {
+            Shape { folder: true, ..shape_of_place(Place::Folder(folder))? }
+        }
+        (Bytes::Stream(mut stream), None) => shape_of_stream(&mut stream)?,
+        (Bytes::Stream(stream), Some(compression)) => {
+            let mut tar = codec::expand(compression, stream).map_err(DoctorError::Read)?;
+            shape_of_stream(&mut *tar)?
+        }
     };
     Ok(Shape { outer, ..shape })
-}
-
-/// The shape of an OCI layout that is a folder.
-pub fn shape_of_folder(fs: &dyn Fs, root: &Path) -> Result<Shape, DoctorError> {
-    let mut paths: Vec<String> = ["oci-layout", "index.json", "manifest.json"]
-        .into_iter()
-        .filter(|path| fs.exists(&root.join(path)))
-        .map(str::to_owned)
-        .collect();
-    let blobs = Path::new("blobs/sha256");
-    if fs.exists(&root.join(blobs)) {
-        let names = fs.list(&root.join(blobs))?;
-        paths.extend(names.iter().map(|name| format!("{}/{name}", blobs.display())));
-    }
-    paths.sort_unstable();
-    let (mut members, mut files) = (Vec::new(), Vec::new());
-    for (index, path) in paths.into_iter().enumerate() {
-        let file = fs.open(&root.join(&path))?;
-        let (kind, size) = (MemberKind::Regular, file.len()?);
-        members.push(Member { index, path, kind, size, offset: 0 });
-        files.push(file);
-    }
-    let read = |member: &Member, most: u64| {
-        let length = usize::try_from(member.size.min(most)).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; length];
-        files[member.index].read_exact_at(&mut bytes, 0)?;
-        Ok(bytes)
-    };
-    Ok(Shape { folder: true, ..shape_of_members(&members, read)? })
 }
 
 /// The shape of what an export would write, as a plain tar.
@@ -140,26 +115,18 @@ fn as_read((index, member): (usize, &EmitMember)) -> Member {
     Member { index, path, kind, size: member.size(), offset: 0 }
 }
 
-fn shape_of_file(file: InputFile) -> Result<Shape, DoctorError> {
-    let source = Seekable::new(BufReader::new(file)).map_err(DoctorError::Read)?;
-    let mut scan = Members::new(source);
-    let mut members = Vec::new();
-    while let Some(member) = scan.next_member()? {
-        members.push(member);
-    }
-    let mut file = scan.into_source().into_inner().into_inner();
-    shape_of_members(&members, |member, most| read(&mut file, member, most))
-}
-
-/// The shape of an archive whose members can be read in any order, at most so many
-/// bytes of each.
-fn shape_of_members(
-    members: &[Member],
-    mut read: impl FnMut(&Member, u64) -> Result<Vec<u8>, DoctorError>,
-) -> Result<Shape, DoctorError> {
+/// The shape of an archive whose members can be read in any order.
+fn shape_of_place(mut place: Place) -> Result<Shape, DoctorError> {
+    let members = place.members()?;
+    let read = |member: &Member, most: u64| {
+        let mut bytes = Vec::new();
+        let body = place.body(member).open().map_err(DoctorError::Read)?;
+        body.take(most).read_to_end(&mut bytes).map_err(DoctorError::Read)?;
+        Ok::<_, DoctorError>(bytes)
+    };
     let mut bodies: HashMap<usize, Vec<u8>> = HashMap::new();
     loop {
-        let missing = wanted_contents(members, &|index| bodies.get(&index).map(Vec::as_slice))?;
+        let missing = wanted(&members, &|index| bodies.get(&index).map(Vec::as_slice))?;
         if missing.is_empty() {
             break;
         }
@@ -172,18 +139,10 @@ fn shape_of_members(
         heads.insert(member.index, sniff(&read(member, HEAD)?));
     }
     let head = |index: usize| heads.get(&index).copied().flatten();
-    Ok(Shape::of(members, &|index| bodies.get(&index).map(Vec::as_slice), &head)?)
+    Ok(Shape::of(&members, &|index| bodies.get(&index).map(Vec::as_slice), &head)?)
 }
 
-/// The first bytes of a member, at most `most`.
-fn read(file: &mut InputFile, member: &Member, most: u64) -> Result<Vec<u8>, DoctorError> {
-    file.seek(SeekFrom::Start(member.offset)).map_err(DoctorError::Read)?;
-    let mut bytes = Vec::new();
-    file.take(member.size.min(most)).read_to_end(&mut bytes).map_err(DoctorError::Read)?;
-    Ok(bytes)
-}
-
-fn shape_of_stream(stream: Box<dyn Read>) -> Result<Shape, DoctorError> {
+fn shape_of_stream(stream: &mut dyn Read) -> Result<Shape, DoctorError> {
     let mut scan = Members::new(Stream::new(stream));
     let (mut members, mut small, mut heads) = (Vec::new(), SmallBodies::new(), HashMap::new());
     while let Some(member) = scan.next_member()? {

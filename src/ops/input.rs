@@ -3,7 +3,7 @@
 //! A plain regular file and a folder are listed first and then read only where
 //! needed; all else is read once, from front to back.
 
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 
 use crate::fs::{InputFile, InputFolder};
 use crate::image::{Compression, sniff};
@@ -53,8 +53,7 @@ impl Input {
         if !file.is_regular() {
             return Self::from_stream(name, file);
         }
-        let mut first = Vec::new();
-        (&mut file).take(BLOCK as u64).read_to_end(&mut first)?;
+        let first = first_block(&mut file)?;
         file.seek(SeekFrom::Start(0))?;
         match sniff(&first) {
             None => Ok(Self { name, bytes: Bytes::File(file), compression: None }),
@@ -68,9 +67,52 @@ impl Input {
     }
 
     /// An input that is read once, such as standard input.
-    pub fn from_stream(name: String, input: impl Read + Send + 'static) -> io::Result<Self> {
-        let mut input = BufReader::with_capacity(BUFFER, Box::new(input) as Box<dyn Read + Send>);
-        let compression = sniff(input.fill_buf()?);
-        Ok(Self { name, bytes: Bytes::Stream(input), compression })
+    pub fn from_stream(name: String, mut input: impl Read + Send + 'static) -> io::Result<Self> {
+        // A pipe may give its first bytes one by one.
+        let first = first_block(&mut input)?;
+        let compression = sniff(&first);
+        let input: Box<dyn Read + Send> = Box::new(Cursor::new(first).chain(input));
+        let bytes = Bytes::Stream(BufReader::with_capacity(BUFFER, input));
+        Ok(Self { name, bytes, compression })
+    }
+}
+
+/// The first bytes of an input: as many as tell what it is, or all.
+fn first_block(input: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut first = Vec::with_capacity(BLOCK);
+    input.take(BLOCK as u64).read_to_end(&mut first)?;
+    Ok(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives one byte at a time.
+    struct Slow(Cursor<Vec<u8>>);
+
+    impl Read for Slow {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let most = buffer.len().min(1);
+            self.0.read(&mut buffer[..most])
+        }
+    }
+
+    #[test]
+    fn a_stream_that_starts_slowly_is_known_by_its_first_bytes() {
+        let zstd = zstd::bulk::compress(b"content", 1).unwrap();
+        for (bytes, compression) in [
+            (b"content".to_vec(), None),
+            (zstd, Some(Compression::Zstd)),
+            (b"\xfd7zXZ\0".to_vec(), Some(Compression::Xz)),
+        ] {
+            let input = Slow(Cursor::new(bytes.clone()));
+            let input = Input::from_stream("-".to_owned(), input).unwrap();
+            assert_eq!(input.compression, compression);
+            let Bytes::Stream(mut stream) = input.bytes else { panic!("a stream is no file") };
+            let mut found = Vec::new();
+            stream.read_to_end(&mut found).unwrap();
+            assert_eq!(found, bytes);
+        }
     }
 }

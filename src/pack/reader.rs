@@ -84,7 +84,7 @@ impl PackReader {
         let length = file.len()?;
         let mut head = vec![0; usize::try_from(length.min(24 + 4096)).unwrap_or_default()];
         file.read_exact_at(&mut head, 0)?;
-        let (kind, _) = check_pack_header(&head)
+        let (kind, header) = check_pack_header(&head)
             .map_err(|source| PackError::Header { path: path.to_owned(), source })?;
         let mut footer = [0; FOOTER];
         let at = length.checked_sub(FOOTER as u64).ok_or(Malformed::TooShort).map_err(damaged)?;
@@ -107,6 +107,15 @@ impl PackReader {
         let covered = frames.last().map_or(0, |last| in_memory(last.first) + in_memory(last.count));
         if covered != directory.ids.len() {
             return Err(damaged(Malformed::Other("the frames don't cover the directory")));
+        }
+        let start = frames.first().map_or(header as u64, |first| first.offset);
+        let end = frames.last().map_or(start, FrameEntry::end);
+        if start != header as u64 || end != footer.directory_offset {
+            let gap = "there are bytes before or after the frames of a pack";
+            return Err(damaged(Malformed::Other(gap)));
+        }
+        if frames.iter().any(|frame| frame.kind.pack() != kind) {
+            return Err(damaged(Malformed::Other("a frame is in a pack of another kind")));
         }
         let path = path.to_owned();
         let (size, directory_id) = (length, footer.directory);
@@ -184,9 +193,13 @@ impl PackReader {
             PackError::Frame { path, offset, source: source.into() }
         };
         let header = FrameHeader::decode(bytes).map_err(damaged)?;
-        let found = (header.stored_len, header.raw_len, header.depth);
-        if found != (entry.stored_len, entry.raw_len, entry.depth) {
+        let found = (header.kind, header.codec, header.stored_len, header.raw_len, header.depth);
+        if found != (entry.kind, entry.codec, entry.stored_len, entry.raw_len, entry.depth) {
             return Err(damaged(Malformed::Other("header and frame table disagree")));
+        }
+        let lengths = &self.directory.lengths[in_memory(entry.first)..][..in_memory(entry.count)];
+        if header.lengths != lengths {
+            return Err(damaged(Malformed::Other("header and directory disagree")));
         }
         Ok(header)
     }
@@ -205,5 +218,96 @@ impl PackReader {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{Compressor, Levels};
+    use crate::fs::Disk;
+    use crate::pack::format::FrameKind;
+    use crate::pack::frame::{RawFrame, encode};
+    use crate::pack::tables::encode_table;
+    use crate::pack::writer::PackWriter;
+
+    /// Writes a pack of two frames, lets `change` at its parts, and puts them
+    /// together again with all hashes right: what lies before the directory, the
+    /// directory, the frames. Returns what reading all of it says.
+    fn reading(change: impl FnOnce(&mut Vec<u8>, &mut Directory, &mut Vec<FrameEntry>)) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pack");
+        let mut writer = PackWriter::create(Disk.create(&path).unwrap(), PackKind::Data).unwrap();
+        let mut compressor = Compressor::new(Levels::for_content(1)).unwrap();
+        for chunks in [[b"one", b"two"], [b"six", b"ten"]] {
+            let mut frame = RawFrame::default();
+            chunks.iter().for_each(|chunk| frame.push(Id::of(*chunk), *chunk));
+            let kind = FrameKind::Content;
+            writer.append(encode(kind, frame, &mut compressor, &|_| None).unwrap()).unwrap();
+        }
+        let mut pack = writer.finish().unwrap();
+        let mut bytes = fs::read(&Disk, &path, 4096).unwrap();
+        let footer = Footer::decode(bytes.last_chunk().unwrap(), pack.size).unwrap();
+        bytes.truncate(usize::try_from(footer.directory_offset).unwrap());
+        change(&mut bytes, &mut pack.directory, &mut pack.frames);
+        let (directory, table) = (pack.directory.encode(), encode_table(&pack.frames));
+        let footer = Footer {
+            directory_offset: bytes.len() as u64,
+            directory_len: directory.len().try_into().unwrap(),
+            table_len: table.len().try_into().unwrap(),
+            directory: Id::of(&directory),
+            table: Id::of(&table),
+        };
+        let path = folder.path().join("changed");
+        let mut file = Disk.create(&path).unwrap();
+        file.write_all(&[bytes, directory, table, footer.encode()].concat()).unwrap();
+        let result = PackReader::open(&Disk, &path).and_then(|pack| {
+            (0..pack.frames().len()).try_for_each(|number| {
+                let none = |_: &FrameHeader| Ok::<_, PackError>(Vec::new());
+                pack.frame(number, none).map(drop)
+            })
+        });
+        match result {
+            Ok(()) => "whole".to_owned(),
+            Err(PackError::Tables { source, .. }) => source.to_string(),
+            Err(PackError::Frame { source: FrameError::Header(source), .. }) => source.to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn bytes_between_the_parts_of_a_pack_are_damage() {
+        let gap = "there are bytes before or after the frames of a pack";
+        assert_eq!(reading(|_, _, _| {}), "whole");
+        assert_eq!(reading(|bytes, _, _| bytes.extend(b"more")), gap);
+        assert_eq!(reading(|bytes, _, _| bytes.truncate(bytes.len() - 1)), gap);
+        let moved = reading(|bytes, _, frames| {
+            bytes.splice(24..24, *b"more");
+            frames.iter_mut().for_each(|frame| frame.offset += 4);
+        });
+        assert_eq!(moved, gap);
+        let none = reading(|_, directory, frames| {
+            frames.clear();
+            *directory = Directory::default();
+        });
+        assert_eq!(none, gap);
+    }
+
+    #[test]
+    fn a_frame_is_what_the_tables_say() {
+        let kind =
+            |kind| move |_: &mut _, _: &mut _, frames: &mut Vec<FrameEntry>| frames[1].kind = kind;
+        assert_eq!(reading(kind(FrameKind::Recipes)), "a frame is in a pack of another kind");
+        let codec = reading(|_, _, frames| frames[1].codec = crate::pack::format::Codec::Zstd);
+        assert_eq!(codec, "header and frame table disagree");
+        // The same bytes in other cuts, the last one beyond the end.
+        let lengths = reading(|_, directory, _| directory.lengths[3] = 1000);
+        assert_eq!(lengths, "header and directory disagree");
+        let fewer = reading(|_, directory, frames| {
+            frames[1].count = 1;
+            directory.ids.pop();
+            directory.lengths.pop();
+        });
+        assert_eq!(fewer, "header and directory disagree");
     }
 }

@@ -80,7 +80,7 @@ pub struct FrameEntry {
 
 impl FrameEntry {
     /// Offset of what comes after it.
-    fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         let length = u64::from(self.header_len) + u64::from(self.stored_len);
         self.offset.saturating_add(length)
     }

@@ -36,7 +36,8 @@ impl WriteSession<'_> {
         self.take_placed()?;
 
         let newest = self.store.catalog.newest_record()?;
-        record.sequence = newest.map_or(1, |(_, sequence)| sequence + 1);
+        // Another program may have written the largest there is.
+        record.sequence = newest.map_or(1, |(_, sequence)| sequence.saturating_add(1));
         record.saved_at = match newest {
             Some((newest, _)) if now < newest && !as_given => {
                 self.store.notices.push(Notice::ClockBehind);
@@ -139,5 +140,40 @@ fn share(record: &mut SaveRecord, packs_bytes: u64) {
     }
     if let Some(last) = record.revisions.iter_mut().max_by_key(|revision| revision.added) {
         last.added += left;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::codec::Levels;
+    use crate::fs::Disk;
+    use crate::store::record::Source;
+    use crate::store::{OpenOptions, Store};
+
+    #[test]
+    fn the_largest_sequence_of_all_is_no_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("store");
+        Store::create(&Disk, &root, "test").unwrap();
+        let open = || Store::open(Arc::new(Disk), &root, &OpenOptions::default()).unwrap();
+        let source = || Source { name: "-".to_owned(), dialect: "none".to_owned() };
+        let mut last = SaveRecord::new("another", source(), Vec::new());
+        last.sequence = u64::MAX;
+        last.saved_at = "9999-12-30T22:00:00.999999999Z".parse().unwrap();
+        let path = open().layout.record(Id::of(&last.encode()));
+        fs::create_dir_all(&Disk, path.parent().unwrap()).unwrap();
+        fs::Fs::create(&Disk, &path).unwrap().write_all(&last.encode()).unwrap();
+        for _ in 0..2 {
+            let mut store = open();
+            assert_eq!(store.take_notices(), []);
+            let session = store.begin(Levels::for_content(1)).unwrap();
+            let record = SaveRecord::new("test", source(), Vec::new());
+            let (id, record) = session.commit(record, Time::from_nanos(0), false).unwrap();
+            assert_eq!(record.sequence, u64::MAX);
+            assert_eq!(store.record(id).unwrap().sequence, u64::MAX);
+        }
     }
 }

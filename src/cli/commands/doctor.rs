@@ -1,19 +1,16 @@
 //! `orlop doctor`
 
-use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use orlop::fs::{self, Disk, Fs};
-use orlop::image::{self, sniff};
+use orlop::fs::{Disk, Fs};
+use orlop::image;
 use orlop::ops::doctor::{
-    DoctorError, Finding, Shape, Verdict, shape_of_export, shape_of_folder, shape_of_input,
-    verdicts,
+    DoctorError, Finding, Shape, Verdict, shape_of_export, shape_of_input, verdicts,
 };
 use orlop::ops::export::{Export, ExportOptions};
-use orlop::ops::input::Input;
 use serde::Serialize;
 
-use super::find;
+use super::{find, open_archive};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output::{self, Printed};
@@ -102,14 +99,9 @@ fn document(name: String, shape: &Shape, verdicts: Vec<Verdict>) -> Document {
 fn shape(global: &Global, what: &str) -> Result<Shape, Failure> {
     let path = Path::new(what);
     let failed = |error: DoctorError| of_doctor(what, &error);
-    if what == "-" {
-        return of_stream(std::io::stdin()).map_err(failed);
-    }
-    if Disk.exists(&path.join("oci-layout")) {
-        return shape_of_folder(&Disk, path).map_err(failed);
-    }
-    if Disk.exists(path) {
-        return of_file(path).map_err(failed);
+    if what == "-" || Disk.exists(path) {
+        let input = open_archive(path).map_err(DoctorError::Read).map_err(failed)?;
+        return shape_of_input(input).map_err(failed);
     }
     let store = surroundings::open(global, false).map_err(|failure| {
         failure.hint(format!("if `{what}` is meant to be a file: it isn't there"))
@@ -119,34 +111,11 @@ fn shape(global: &Global, what: &str) -> Result<Shape, Failure> {
     shape_of_export(&export).map_err(failed)
 }
 
-fn of_file(path: &Path) -> Result<Shape, DoctorError> {
-    let name = path.display().to_string();
-    let mut file = fs::open_input(path)?;
-    if !file.is_regular() {
-        return of_stream(file);
-    }
-    let mut head = Vec::new();
-    (&mut file).take(512).read_to_end(&mut head).map_err(DoctorError::Read)?;
-    file.seek(SeekFrom::Start(0)).map_err(DoctorError::Read)?;
-    let input = Input::from_file(name, file).map_err(DoctorError::Read)?;
-    shape_of_input(input, sniff(&head))
-}
-
-fn of_stream(mut stream: impl Read + 'static) -> Result<Shape, DoctorError> {
-    let mut head = Vec::new();
-    (&mut stream).take(512).read_to_end(&mut head).map_err(DoctorError::Read)?;
-    let outer = sniff(&head);
-    let whole = std::io::Cursor::new(head).chain(stream);
-    let input = Input::from_stream("-".to_owned(), whole).map_err(DoctorError::Read)?;
-    shape_of_input(input, outer)
-}
-
 fn of_doctor(name: &str, error: &DoctorError) -> Failure {
     let exit = match error {
         DoctorError::Image(
             image::Error::NotAnArchive { .. }
             | image::Error::LooksLike { .. }
-            | image::Error::UnsupportedDialect { .. }
             | image::Error::BadHeader { .. }
             | image::Error::NoRoots { .. }
             | image::Error::NoImages,

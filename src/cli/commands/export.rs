@@ -21,6 +21,8 @@ use crate::cli::output::{self, Printed};
 use crate::cli::progress::Bar;
 use crate::cli::{Global, surroundings};
 
+mod original;
+
 const BUFFER: usize = 1 << 20;
 
 /// Write images as one archive that `docker load` accepts
@@ -54,6 +56,10 @@ pub(crate) struct Args {
     /// Make what this program accepts, and refuse what it doesn't
     #[arg(long, value_enum, value_name = "PROGRAM")]
     target: Option<TargetArg>,
+    /// Write the archive that an image was saved from, bit for bit; a save can be
+    /// named by the ID that `save --json` and `inspect` print
+    #[arg(long, conflicts_with_all = ["format", "compression", "platform", "target"])]
+    original: bool,
     /// Print JSON about what was written to a file
     #[arg(long, requires = "output")]
     json: bool,
@@ -195,6 +201,9 @@ impl TargetArg {
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> Printed {
+    if args.original {
+        return original::run(global, args);
+    }
     let options = options(args)?;
     let place = place(args);
     if matches!(place, Place::Stdout) && output::stdout_is_terminal() {

@@ -10,7 +10,12 @@ pub(super) mod reindex;
 pub(super) mod save;
 pub(super) mod stats;
 
-use orlop::image::Query;
+use std::io;
+use std::path::Path;
+
+use orlop::fs;
+use orlop::image::{MOST_MEMBERS, Query};
+use orlop::ops::input::Input;
 use orlop::ops::resolve::{Resolved, resolve};
 use orlop::store::Store;
 
@@ -26,4 +31,17 @@ fn find(store: &Store, name: &str) -> Result<Resolved, Failure> {
         // It may be what an unreadable record says.
         if store.records_unreadable() > 0 { failure.in_damaged_store() } else { failure }
     })
+}
+
+/// Opens an archive that a user named: a file, a folder, or `-` for standard input.
+fn open_archive(path: &Path) -> io::Result<Input> {
+    let name = path.file_name().map_or("-".into(), |name| name.to_string_lossy().into_owned());
+    if path.as_os_str() == "-" {
+        return Input::from_stream(name, io::stdin());
+    }
+    if path.is_dir() {
+        let folder = fs::open_input_folder(path, MOST_MEMBERS).map_err(|error| error.source)?;
+        return Ok(Input::from_folder(name, folder));
+    }
+    Input::from_file(name, fs::open_input(path).map_err(|error| error.source)?)
 }

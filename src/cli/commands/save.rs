@@ -1,17 +1,15 @@
 //! `orlop save`
 
-use std::io;
 use std::path::{Path, PathBuf};
 
-use orlop::fs;
-use orlop::image::{MOST_MEMBERS, Reference};
-use orlop::ops::input::Input;
+use orlop::image::Reference;
 use orlop::ops::save::{Original, SaveError, SaveOptions, SaveOutcome, SavedImage, save};
 use orlop::size::ByteCount;
 use orlop::store::Store;
 use orlop::time::Time;
 use serde::Serialize;
 
+use super::open_archive;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output::{self, Printed};
@@ -139,7 +137,6 @@ fn save_one(
     tag: Option<&Reference>,
     saved_at: Option<Time>,
 ) -> Result<SaveRow, (String, Failure)> {
-    let name = path.file_name().map_or("-".into(), |name| name.to_string_lossy().into_owned());
     let shown = path.display().to_string();
     let options = SaveOptions {
         tag: tag.cloned(),
@@ -154,7 +151,8 @@ fn save_one(
         },
     };
     let bar = Bar::new("saving", global.quiet);
-    let result = open(path, name.clone()).and_then(|input| save(store, input, &options, &bar));
+    let input = open_archive(path).map_err(SaveError::Read);
+    let result = input.and_then(|input| save(store, input, &options, &bar));
     surroundings::report_notices(global, store);
     let outcome = result.map_err(|error| (shown.clone(), Failure::of_save(&shown, &error)))?;
     for warning in &outcome.warnings {
@@ -165,19 +163,6 @@ fn save_one(
         output::lines(&lines).map_err(|failure| (shown.clone(), failure))?;
     }
     Ok(row(shown, &outcome))
-}
-
-fn open(path: &Path, name: String) -> Result<Input, SaveError> {
-    if path.as_os_str() == "-" {
-        return Input::from_stream(name, io::stdin()).map_err(SaveError::Read);
-    }
-    if path.is_dir() {
-        let folder = fs::open_input_folder(path, MOST_MEMBERS);
-        let folder = folder.map_err(|error| SaveError::Read(error.source))?;
-        return Ok(Input::from_folder(name, folder));
-    }
-    let file = fs::open_input(path).map_err(|error| SaveError::Read(error.source))?;
-    Input::from_file(name, file).map_err(SaveError::Read)
 }
 
 /// What a person reads of one image.

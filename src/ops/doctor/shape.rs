@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::image::{
     Bodies, Compression, Contents, FoundConfig, FoundManifest, Manifest, ManifestKind, Member,
-    MemberKind, resolve_contents,
+    MemberKind, resolve,
 };
 
 /// What an archive is like. Counts, where 0 is none.
@@ -72,7 +72,7 @@ impl Shape {
         bodies: Bodies<'_, '_>,
         heads: Heads<'_>,
     ) -> Result<Self, crate::image::Error> {
-        let contents = resolve_contents(members, bodies)?;
+        let contents = resolve(members, bodies)?;
         let mut shape = Self { dialect: contents.dialect.name(), ..Self::default() };
         shape.look_at_documents(members, bodies);
         shape.look_at_roots(&contents, members, heads);

@@ -1,6 +1,7 @@
 //! What is said of archives of many shapes, and that shapes are seen.
 
 use super::*;
+use crate::codec::Compression;
 use crate::image::{EmitImage, EmitPlan, Format, Reference, TarSink, make_manifest};
 
 /// An archive as `docker save` since 25 writes it, of one image.
@@ -121,9 +122,9 @@ fn emitted(format: Format, images: Vec<EmitImage>) -> Shape {
         body.write_all(b"layer").map_err(|source| image::Error::Write { source })
     };
     EmitPlan::new(format, images).unwrap().write(&mut sink, write).unwrap();
-    let stream = Box::new(io::Cursor::new(sink.into_inner()));
-    let input = Input { name: "-".to_owned(), bytes: Bytes::Stream(stream) };
-    shape_of_input(input, Some(Compression::Gzip)).unwrap()
+    let stream = io::Cursor::new(sink.into_inner());
+    let input = Input::from_stream("-".to_owned(), stream).unwrap();
+    Shape { outer: Some(Compression::Gzip), ..shape_of_input(input).unwrap() }
 }
 
 fn image(name: &str, count: usize) -> EmitImage {

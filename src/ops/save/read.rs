@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ use super::{SaveError, read_error};
 use crate::digest::Digest;
 use crate::fs::{InputFile, InputFolder};
 use crate::image::{
-    Compression, Contents, FoundLayer, Member, MemberKind, Members, Seekable, SmallBodies, Stream,
-    resolve, sniff, wanted,
+    Compression, Contents, FoundLayer, Member, MemberKind, Members, SmallBodies, Stream, resolve,
+    sniff, wanted,
 };
 use crate::layer::header::BLOCK;
-use crate::ops::body::Body;
+use crate::ops::body::{Body, Place};
 
 /// What was read of an archive.
 pub(super) struct ReadArchive {
@@ -38,42 +38,18 @@ pub(super) struct ReadArchive {
     pub(super) digest: Option<Digest>,
 }
 
-/// Something that can be listed, and read anywhere.
-enum Place {
-    File(InputFile),
-    Folder(InputFolder),
-}
-
-impl Place {
-    fn body(&self, member: &Member) -> Body {
-        match self {
-            Self::File(file) => Body::Part(file.part(member.offset, member.size)),
-            Self::Folder(folder) => Body::File(folder.path(&member.path)),
-        }
-    }
-}
-
 impl Taker<'_, '_> {
     /// Reads a tar file. With `whole` all of it is read, and hashed.
     pub(super) fn read_file(
         &mut self,
-        mut file: InputFile,
+        file: InputFile,
         whole: bool,
     ) -> Result<ReadArchive, SaveError> {
-        file.seek(SeekFrom::Start(0)).map_err(SaveError::Read)?;
         let size = file.len().map_err(SaveError::Read)?;
-        let source = Seekable::new(BufReader::new(file)).map_err(SaveError::Read)?;
-        let mut scan = Members::new(source);
-        let mut members = Vec::new();
-        while let Some(member) = scan.next_member()? {
-            members.push(member);
-        }
-        let file = scan.into_source().into_inner().into_inner();
-        let pieces = super::original::pieces_of(&file, &members, size);
-        let mut archive = self.read_place(&Place::File(file.clone()), members, whole)?;
         let body = Body::Part(file.part(0, size));
+        let mut archive = self.read_place(&mut Place::File(file.clone()), whole)?;
+        archive.pieces = Some(super::original::pieces_of(&file, &archive.members, size));
         archive.file = Some(file);
-        archive.pieces = Some(pieces);
         archive.size = size;
         if whole {
             archive.digest = Some(self.hash(&body)?.0);
@@ -83,24 +59,11 @@ impl Taker<'_, '_> {
 
     /// Reads an image layout in a folder.
     pub(super) fn read_folder(&mut self, folder: InputFolder) -> Result<ReadArchive, SaveError> {
-        let files = folder.files.iter().enumerate();
-        let members = files.map(|(index, (path, size))| Member {
-            index,
-            path: path.clone(),
-            kind: MemberKind::Regular,
-            size: *size,
-            offset: 0,
-        });
-        let members = members.collect();
-        self.read_place(&Place::Folder(folder), members, false)
+        self.read_place(&mut Place::Folder(folder), false)
     }
 
-    fn read_place(
-        &mut self,
-        place: &Place,
-        members: Vec<Member>,
-        whole: bool,
-    ) -> Result<ReadArchive, SaveError> {
+    fn read_place(&mut self, place: &mut Place, whole: bool) -> Result<ReadArchive, SaveError> {
+        let members = place.members()?;
         let mut small: HashMap<usize, Vec<u8>> = HashMap::new();
         loop {
             let bodies = |index: usize| small.get(&index).map(Vec::as_slice);
