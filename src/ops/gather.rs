@@ -141,6 +141,22 @@ impl Gathered {
         Ok(())
     }
 
+    /// The layers of all manifests.
+    pub(super) fn layers(&self) -> impl Iterator<Item = &GatheredLayer> {
+        self.manifests.iter().chain(&self.referrers).flat_map(|manifest| &manifest.layers)
+    }
+
+    /// All blobs that belong to the revision and are there.
+    pub(super) fn blobs(&self) -> Vec<Digest> {
+        let mut blobs: Vec<Digest> = self.indexes.iter().map(|(digest, _)| *digest).collect();
+        for manifest in self.manifests.iter().chain(&self.referrers) {
+            blobs.extend([manifest.descriptor.digest, manifest.manifest.config.digest]);
+        }
+        let stored = self.layers().filter(|layer| layer.stored);
+        blobs.extend(stored.map(|layer| layer.descriptor.digest));
+        blobs
+    }
+
     /// Whether the root is an index.
     pub(super) fn is_index(&self) -> bool {
         !self.indexes.is_empty()

@@ -1,13 +1,11 @@
 //! `inspect`: all that the store knows of one image.
 
+use super::gather::{Gathered, GatheredManifest};
 use super::resolve::Resolved;
 use crate::catalog::ReferenceRow;
 use crate::digest::Digest;
-use crate::image::{Config, Manifest};
-use crate::store::{Result, Store, StoreError};
-
-/// The largest config or manifest that is read into memory.
-const DOCUMENT_MAX: u64 = 8 << 20;
+use crate::store::record::{IndexedImage, Root};
+use crate::store::{Result, Store};
 
 /// One image in full.
 #[derive(Debug)]
@@ -16,61 +14,69 @@ pub struct Inspected {
     pub references: Vec<ReferenceRow>,
     /// The revision.
     pub resolved: Resolved,
-    /// The bytes of the config.
-    pub config: Vec<u8>,
-    /// The bytes of the manifest.
+    /// The bytes of the config, if it is that of an image: of an index, of the image
+    /// that was asked for, or else of the one that stands for all.
+    pub config: Option<Vec<u8>>,
+    /// The bytes of the root.
     pub manifest: Vec<u8>,
-    /// Lowest first.
+    /// Of the image whose config it is; lowest first.
     pub layers: Vec<InspectedLayer>,
+    /// Of an index, its images that were saved.
+    pub images: Vec<IndexedImage>,
+    /// Manifests about the root, or about what is below it.
+    pub referrers: Vec<Root>,
+    /// What is listed below the root and was not in the archive.
+    pub not_shipped: Vec<Digest>,
 }
 
 /// One layer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct InspectedLayer {
-    /// Digest of its tar.
-    pub diff_id: Digest,
-    /// Bytes of its tar.
+    /// As the manifest lists it.
+    pub digest: Digest,
+    /// Likewise.
+    pub media_type: String,
+    /// Digest of its plain tar.
+    pub diff_id: Option<Digest>,
+    /// Bytes of its plain tar, or else of what is listed.
     pub size: u64,
     /// Its share of the stored bytes: chunks that other layers use as well
-    /// count for each.
+    /// count for each. 0 if it isn't there.
     pub stored: u64,
 }
 
 /// Reads an image's documents and measures its layers.
 pub fn inspect(store: &Store, resolved: Resolved) -> Result<Inspected> {
-    let (config, manifest) = documents(store, &resolved)?;
-    let mut layers = Vec::new();
-    for (diff_id, size) in layers_of(&config, &manifest, &resolved)? {
-        layers.push(InspectedLayer { diff_id, size, stored: store.stored_bytes(diff_id)? });
-    }
-    let references = store.catalog().references_of(&resolved.revision)?;
-    Ok(Inspected { references, resolved, config, manifest, layers })
-}
-
-/// The bytes of config and manifest.
-pub(super) fn documents(store: &Store, resolved: &Resolved) -> Result<(Vec<u8>, Vec<u8>)> {
-    let config = store.read_blob(resolved.revision.image_id, DOCUMENT_MAX)?;
-    let manifest = store.read_blob(resolved.revision.root, DOCUMENT_MAX)?;
-    Ok((config, manifest))
-}
-
-/// Diff IDs and sizes of the layers, which are stored as tars.
-pub(super) fn layers_of(
-    config: &[u8],
-    manifest: &[u8],
-    resolved: &Resolved,
-) -> Result<Vec<(Digest, u64)>> {
-    let damaged = |source| StoreError::Json {
-        what: "image",
-        path: resolved.revision.root.hex().into(),
-        source,
+    let gathered = Gathered::read(store, &resolved)?;
+    let asked = resolved.manifest;
+    let wanted = |manifest: &&GatheredManifest| match asked {
+        Some(asked) => manifest.descriptor.digest == asked,
+        None => manifest.manifest.config.digest == resolved.revision.image_id,
     };
-    let config = Config::parse(config).map_err(damaged)?;
-    let manifest = Manifest::parse(manifest).map_err(damaged)?;
-    Ok(config
-        .diff_ids()
-        .iter()
-        .copied()
-        .zip(manifest.layers.iter().map(|layer| layer.size))
-        .collect())
+    let shown = gathered.manifests.iter().find(wanted);
+    let mut layers = Vec::new();
+    for layer in shown.iter().flat_map(|manifest| &manifest.layers) {
+        let digest = layer.descriptor.digest;
+        let plain = layer.diff_id.map(|digest| store.catalog().blob(digest)).transpose()?.flatten();
+        layers.push(InspectedLayer {
+            digest,
+            media_type: layer.descriptor.media_type.clone(),
+            diff_id: layer.diff_id,
+            size: plain.map_or(layer.descriptor.size, |row| row.size),
+            stored: if layer.stored { store.stored_bytes(digest)? } else { 0 },
+        });
+    }
+    let config =
+        shown.and_then(|manifest| manifest.config.as_ref()).map(|(bytes, _)| bytes.clone());
+    let index = gathered.indexes.first().map(|(_, bytes)| bytes);
+    let root = index.or(gathered.manifests.first().map(|manifest| &manifest.bytes));
+    let manifest = root.cloned().unwrap_or_default();
+    let references = store.catalog().references_of(&resolved.revision)?;
+    let record = store.record(resolved.revision.record)?;
+    let place = crate::varint::in_memory(resolved.revision.position);
+    let revision = record.revisions.into_iter().nth(place);
+    let (images, referrers, not_shipped) = revision
+        .map(|revision| (revision.images, revision.referrers, revision.not_shipped))
+        .unwrap_or_default();
+    Ok(Inspected { references, resolved, config, manifest, layers, images, referrers, not_shipped })
 }

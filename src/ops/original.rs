@@ -70,6 +70,8 @@ impl OriginalError {
 pub struct Original<'s> {
     store: &'s Store,
     save: Id,
+    /// The blob that is the assembly.
+    document: Digest,
     assembly: Vec<u8>,
     /// What the record says of it.
     pub archive: SavedArchive,
@@ -95,11 +97,22 @@ impl<'s> Original<'s> {
     /// The archive of this save.
     pub fn of(store: &'s Store, save: Id) -> Result<Self, OriginalError> {
         let record = store.record(save)?;
-        let (Some(assembly), Some(archive)) = (record.assembly, record.archive) else {
+        let (Some(document), Some(archive)) = (record.assembly, record.archive) else {
             return Err(OriginalError::NotKept { save });
         };
-        let assembly = store.read_blob(assembly, ASSEMBLY_MAX)?;
-        Ok(Self { store, save, assembly, archive })
+        let assembly = store.read_blob(document, ASSEMBLY_MAX)?;
+        Ok(Self { store, save, document, assembly, archive })
+    }
+
+    /// All blobs that it is made of, and the one that says how.
+    pub fn blobs(&self) -> Result<Vec<Digest>, OriginalError> {
+        let parts = self.parts().map_err(|source| self.damaged(source))?;
+        let blobs = parts.iter().filter_map(|part| match part {
+            Part::Blob(digest) => Some(*digest),
+            Part::Literal(_) => None,
+        });
+        let file = self.archive.file.filter(|_| self.archive.replay.is_none());
+        Ok(blobs.chain(file).chain([self.document]).collect())
     }
 
     /// Whether the file that was saved, tar or compressed, comes back as it was; else

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::inspect::{documents, layers_of};
+use super::gather::Gathered;
+use super::original::{Original, OriginalError};
 use super::resolve::Resolved;
 use crate::catalog::RevisionRow;
 use crate::digest::{Digest, Id};
@@ -26,6 +27,8 @@ pub struct Stats {
     pub catalog: u64,
     /// By repository; images without a name are the empty one.
     pub repositories: Vec<RepositoryStats>,
+    /// Stored bytes that only archives as a whole need.
+    pub originals: u64,
     /// Stored bytes that several repositories need.
     pub shared: u64,
     /// Stored bytes that only frames of others stand on, or nobody needs.
@@ -93,12 +96,14 @@ pub fn stats(store: &Store) -> Result<Stats> {
         records: store.record_bytes()?,
         catalog: store.catalog_bytes(),
         repositories: repositories.collect(),
+        originals: owned.exclusive.last().copied().unwrap_or_default(),
         shared: owned.shared,
         base: owned.base,
     })
 }
 
-/// The sizes of all layers, and who needs which bytes.
+/// The sizes of all layers, and who needs which bytes: the repositories in their
+/// order, and archives as a whole as the last one.
 fn measure(
     store: &Store,
     repositories: &BTreeMap<String, Vec<RevisionRow>>,
@@ -109,17 +114,32 @@ fn measure(
         let mut blobs = BTreeSet::new();
         for revision in rows {
             let resolved = Resolved { revision: revision.clone(), reference: None, manifest: None };
-            let (config, manifest) = documents(store, &resolved)?;
-            blobs.extend([revision.image_id, revision.root]);
-            for (diff_id, size) in layers_of(&config, &manifest, &resolved)? {
-                sizes.insert(diff_id, size);
-                blobs.insert(diff_id);
+            let gathered = Gathered::read(store, &resolved)?;
+            blobs.extend(gathered.blobs());
+            for layer in gathered.layers() {
+                let digest = layer.diff_id.unwrap_or(layer.descriptor.digest);
+                if let Some(row) = store.catalog().blob(digest)? {
+                    sizes.insert(digest, row.size);
+                }
             }
         }
         for digest in blobs {
             owners.mark(digest, owner)?;
         }
     }
-    let owned = owners.bytes(repositories.len())?;
+    let originals = u32::try_from(repositories.len()).unwrap_or(u32::MAX);
+    let mut blobs = BTreeSet::new();
+    for save in store.catalog().records()? {
+        match Original::of(store, save).and_then(|original| original.blobs()) {
+            Ok(found) => blobs.extend(found),
+            Err(OriginalError::Store(error)) => return Err(error),
+            // Not kept, or damaged: then nothing is needed for it.
+            Err(_) => {}
+        }
+    }
+    for digest in blobs {
+        owners.mark_unowned(digest, originals)?;
+    }
+    let owned = owners.bytes(repositories.len() + 1)?;
     Ok((sizes, owned))
 }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use super::{Result, Store, StoreError};
+use crate::catalog::Place;
 use crate::digest::{Digest, Id};
 use crate::pack::format::FrameKind;
 use crate::varint::in_memory;
@@ -105,14 +106,27 @@ impl Owners<'_> {
     /// Notes that an owner (small numbers from 0) needs a blob, and what it stands
     /// on.
     pub fn mark(&mut self, digest: Digest, owner: u32) -> Result<()> {
+        self.mark_blob(digest, |mark| match mark {
+            0 => owner + 1,
+            mark if mark == owner + 1 => mark,
+            _ => SHARED,
+        })
+    }
+
+    /// The same, where nobody that was noted before needs it.
+    pub fn mark_unowned(&mut self, digest: Digest, owner: u32) -> Result<()> {
+        self.mark_blob(digest, |mark| if mark == 0 { owner + 1 } else { mark })
+    }
+
+    fn mark_blob(&mut self, digest: Digest, change: impl Fn(u32) -> u32) -> Result<()> {
         let store = self.store;
         store.blob(digest)?.ok_or(StoreError::NoBlob { digest })?;
         for (row, recipe) in store.chain(digest)? {
-            self.mark_chunks(row.recipe.pack, row.recipe.position, 1, owner)?;
+            self.mark_chunks(row.recipe, 1, &change)?;
             store.each_section(&recipe, |place, runs| {
-                self.mark_chunks(place.pack, place.position, 1, owner)?;
+                self.mark_chunks(place, 1, &change)?;
                 for (place, count) in runs {
-                    self.mark_chunks(place.pack, place.position, *count, owner)?;
+                    self.mark_chunks(*place, *count, &change)?;
                 }
                 Ok(())
             })?;
@@ -120,22 +134,18 @@ impl Owners<'_> {
         Ok(())
     }
 
-    fn mark_chunks(&mut self, pack: Id, first: u32, count: u32, owner: u32) -> Result<()> {
-        let marks = match self.marks.entry(pack) {
+    fn mark_chunks(&mut self, place: Place, count: u32, change: &dyn Fn(u32) -> u32) -> Result<()> {
+        let marks = match self.marks.entry(place.pack) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
-                let count = self.store.pack(pack)?.directory().ids.len();
+                let count = self.store.pack(place.pack)?.directory().ids.len();
                 entry.insert(vec![0; count])
             }
         };
-        let first = in_memory(first).min(marks.len());
+        let first = in_memory(place.position).min(marks.len());
         let end = first.saturating_add(in_memory(count)).min(marks.len());
         for mark in &mut marks[first..end] {
-            *mark = match *mark {
-                0 => owner + 1,
-                mark if mark == owner + 1 => mark,
-                _ => SHARED,
-            };
+            *mark = change(*mark);
         }
         Ok(())
     }

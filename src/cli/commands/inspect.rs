@@ -41,7 +41,13 @@ struct Row {
     size: u64,
     added: u64,
     layers: Vec<Layer>,
-    config: Box<RawValue>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<Indexed>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    referrers: Vec<Root>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_shipped: Vec<String>,
+    config: Option<Box<RawValue>>,
     manifest: Box<RawValue>,
 }
 
@@ -55,9 +61,22 @@ struct Root {
 
 #[derive(Serialize)]
 struct Layer {
-    diff_id: String,
+    diff_id: Option<String>,
+    digest: String,
+    #[serde(rename = "mediaType")]
+    media_type: String,
     size: u64,
     stored: u64,
+}
+
+/// An image of an index.
+#[derive(Serialize)]
+struct Indexed {
+    manifest: String,
+    image_id: String,
+    platform: String,
+    layers: u64,
+    size: u64,
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> Printed {
@@ -72,9 +91,23 @@ pub(crate) fn run(global: &Global, args: &Args) -> Printed {
 fn row(found: Inspected) -> Result<Row, Failure> {
     let revision = found.resolved.revision;
     let layers = found.layers.iter().map(|layer| Layer {
-        diff_id: layer.diff_id.to_string(),
+        diff_id: layer.diff_id.map(|digest| digest.to_string()),
+        digest: layer.digest.to_string(),
+        media_type: layer.media_type.clone(),
         size: layer.size,
         stored: layer.stored,
+    });
+    let images = found.images.iter().map(|image| Indexed {
+        manifest: image.manifest.to_string(),
+        image_id: image.image_id.to_string(),
+        platform: image.platform.to_string(),
+        layers: image.layers,
+        size: image.size,
+    });
+    let referrers = found.referrers.iter().map(|root| Root {
+        media_type: root.media_type.clone(),
+        digest: root.digest.to_string(),
+        size: root.size,
     });
     let names = found.references.iter().map(|name| format!("{}:{}", name.repository, name.tag));
     Ok(Row {
@@ -92,7 +125,10 @@ fn row(found: Inspected) -> Result<Row, Failure> {
         size: revision.size,
         added: revision.added,
         layers: layers.collect(),
-        config: raw(&found.config)?,
+        images: images.collect(),
+        referrers: referrers.collect(),
+        not_shipped: found.not_shipped.iter().map(ToString::to_string).collect(),
+        config: found.config.as_deref().map(raw).transpose()?,
         manifest: raw(&found.manifest)?,
     })
 }

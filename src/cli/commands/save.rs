@@ -23,6 +23,7 @@ use crate::cli::{Global, surroundings};
 /// gzip, zstd, bzip2 or xz. Each archive is one commit: its images are all saved,
 /// or none. The store is made if it isn't there.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Args {
     /// The archives or folders; `-` is standard input
     #[arg(short, long, required = true, num_args = 1.., value_name = "FILE")]
@@ -156,7 +157,8 @@ fn save_one(
     surroundings::report_notices(global, store);
     let outcome = result.map_err(|error| (shown.clone(), Failure::of_save(&shown, &error)))?;
     for warning in &outcome.warnings {
-        output::note(&format!("warning: {shown}: {warning}"));
+        let word = if warning.is_harmless() { "note" } else { "warning" };
+        output::note(&format!("{word}: {shown}: {warning}"));
     }
     if !args.json && !global.quiet {
         let lines: Vec<String> = outcome.images.iter().map(line).collect();

@@ -27,6 +27,7 @@ struct Document {
     overhead: u64,
     kinds: Kinds,
     repositories: Vec<Repository>,
+    originals: u64,
     shared: u64,
     base: u64,
 }
@@ -96,6 +97,8 @@ fn lines(stats: &Stats) -> Vec<String> {
     let header = ["REPOSITORY", "REVISIONS", "RAW", "EXCLUSIVE"];
     lines.extend(output::table(&header, &repositories));
     let (shared, base) = (ByteCount(stats.shared), ByteCount(stats.base));
+    let originals = ByteCount(stats.originals);
+    lines.push(format!("archives as they were saved: {originals}"));
     lines.push(format!("shared by several: {shared}; only bases of deltas, or unused: {base}"));
     lines
 }
@@ -132,6 +135,7 @@ fn document(stats: Stats) -> Document {
             catalog: stats.catalog,
         },
         repositories: repositories.collect(),
+        originals: stats.originals,
         shared: stats.shared,
         base: stats.base,
     }

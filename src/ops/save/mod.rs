@@ -145,6 +145,13 @@ pub enum SaveWarning {
     NotKept,
 }
 
+impl SaveWarning {
+    /// Whether nothing is wrong with what was saved.
+    pub fn is_harmless(&self) -> bool {
+        matches!(self, Self::CompressionNotKept(_))
+    }
+}
+
 impl fmt::Display for SaveWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -200,7 +207,7 @@ pub fn save(
     taker.check(&archive.contents, &archive.members)?;
     taker.end_proofs()?;
     apply_tag(&mut archive.contents, options.tag.as_ref())?;
-    commit(taker, archive, (name, compression, file), options)
+    commit(taker, &archive, (name, compression, file), options)
 }
 
 /// The compressed file around a tar, as it is kept.
@@ -247,7 +254,7 @@ fn read(
 
 fn commit(
     mut taker: Taker<'_, '_>,
-    archive: ReadArchive,
+    archive: &ReadArchive,
     (name, compression, file): (String, Option<Compression>, Option<WholeFile>),
     options: &SaveOptions<'_>,
 ) -> Result<SaveOutcome, SaveError> {
@@ -258,12 +265,12 @@ fn commit(
     let mut warnings: Vec<SaveWarning> =
         archive.contents.warnings.iter().cloned().map(SaveWarning::Archive).collect();
     let mut save = None;
-    if !made.revisions.is_empty() {
+    if !made.written.is_empty() {
         let source = Source { name, dialect: dialect.to_owned() };
-        let mut record = SaveRecord::new(options.program, source, made.revisions);
+        let mut record = SaveRecord::new(options.program, source, made.written);
         if options.original != Original::Forget && archive.file.is_some() | archive.pieces.is_some()
         {
-            match taker.assemble(&archive)? {
+            match taker.assemble(archive)? {
                 Some(assembled) => {
                     made.kept.extend(assembled.blobs);
                     record.assembly = Some(assembled.assembly);
@@ -271,7 +278,7 @@ fn commit(
                     if let (Some(compression), None) = (compression, &file) {
                         warnings.push(SaveWarning::CompressionNotKept(compression));
                     }
-                    record.archive = Some(saved_archive(&archive, compression, file));
+                    record.archive = Some(saved_archive(archive, compression, file));
                 }
                 None => warnings.push(SaveWarning::NotKept),
             }

@@ -23,7 +23,7 @@ const DOCUMENT_MAX: u64 = 8 << 20;
 pub(super) struct Revisions {
     /// Each root, and the place of its revision if one is to be written.
     pub(super) saved: Vec<(SavedImage, Option<usize>)>,
-    pub(super) revisions: Vec<Revision>,
+    pub(super) written: Vec<Revision>,
     /// All blobs that the roots need.
     pub(super) kept: HashSet<Digest>,
 }
@@ -85,8 +85,8 @@ impl Taker<'_, '_> {
             for bytes in &made.documents {
                 new += self.session.put_bytes(bytes)?.new;
             }
-            all.saved.push((saved, Some(all.revisions.len())));
-            all.revisions.push(made.revision(root, references, new));
+            all.saved.push((saved, Some(all.written.len())));
+            all.written.push(made.revision(root, references, new));
         }
         Ok(all)
     }
