@@ -7,7 +7,7 @@
 use super::Encoder;
 use super::bits::{BitWriter, narrow};
 use super::go_blocks::put_smallest;
-use super::text::{common, load32, table};
+use super::text::{common, forget, load32, table};
 use super::token::{MAX_MATCH, Token};
 
 /// The window, and how far it moves when it is full.
@@ -21,13 +21,11 @@ const AHEAD: usize = 262;
 const BLOCK: usize = 16384;
 /// The shortest match, and the farthest one of that length.
 const MIN_MATCH: usize = 4;
-const MIN_MATCH_REACH: u32 = 4096;
+const MIN_MATCH_REACH: usize = 4096;
 
 const HASH_BITS: u32 = 17;
-/// Positions start here, so that 0 is out of reach of all of them.
-const FIRST: u32 = 65536;
-/// From here on positions are counted anew.
-const REBASE: u32 = 1 << 31;
+/// How many places are looked at to see that a search is in vain.
+const GLANCES: u32 = 8;
 
 /// What a level is about.
 #[derive(Debug, Clone, Copy)]
@@ -80,14 +78,12 @@ pub(super) struct Go {
     window: Box<[u8; WINDOW]>,
     /// How much of the window is filled.
     filled: usize,
-    /// The position of the window's first byte.
-    base: u32,
     /// Where the next token but the pending one starts in the window.
     at: usize,
-    /// For each hash its last position, and for each of the last positions the
-    /// one before it.
-    head: Box<[u32; 1 << HASH_BITS]>,
-    previous: Box<[u32; MOVE]>,
+    /// For each hash the last place in the window that has it, and for each of
+    /// the last places the one before it; all counted from 1, and 0 for none.
+    head: Box<[u16; 1 << HASH_BITS]>,
+    previous: Box<[u16; MOVE]>,
     found: Found,
     /// Whether the byte before `at` is still to be written.
     pending: bool,
@@ -95,7 +91,6 @@ pub(super) struct Go {
     /// Where the block starts, while that is in the window.
     block: Option<usize>,
     bits: BitWriter,
-    rebase_at: u32,
 }
 
 impl Go {
@@ -105,7 +100,6 @@ impl Go {
             level: LEVELS[usize::from(level.clamp(2, 9) - 2)],
             window: table(),
             filled: 0,
-            base: FIRST,
             at: 0,
             head: table(),
             previous: table(),
@@ -114,7 +108,6 @@ impl Go {
             tokens: Vec::with_capacity(BLOCK),
             block: Some(0),
             bits: BitWriter::default(),
-            rebase_at: REBASE,
         }
     }
 
@@ -138,78 +131,102 @@ impl Go {
         }
     }
 
-    /// Moves the window.
+    /// Moves the window, and all places in it.
     fn shift(&mut self) {
         self.window.copy_within(MOVE.., 0);
         self.filled -= MOVE;
         self.at -= MOVE;
         self.block = self.block.and_then(|block| block.checked_sub(MOVE));
-        self.go_on(MOVE);
-    }
-
-    /// Counts positions from `count` further on, or anew where they get too large.
-    fn go_on(&mut self, count: usize) {
-        self.base += narrow(count);
-        if self.base >= self.rebase_at {
-            let less = self.base - FIRST;
-            self.base = FIRST;
-            for slot in self.head.iter_mut().chain(self.previous.iter_mut()) {
-                *slot = slot.saturating_sub(less);
-            }
-        }
+        forget(&mut self.head[..]);
+        forget(&mut self.previous[..]);
     }
 
     /// Remembers the place `at`, if four bytes are left there; returns the last
-    /// position with its hash.
+    /// one with its hash, counted from 1.
     #[inline]
-    fn insert(&mut self, at: usize) -> u32 {
+    fn insert(&mut self, at: usize) -> usize {
         if self.filled < at + MIN_MATCH {
             return 0;
         }
-        let bytes = load32(&self.window[..], at).swap_bytes();
-        let hash = (bytes.wrapping_mul(0x1E35_A7BD) >> (32 - HASH_BITS)) as usize;
-        let here = self.base + narrow(at);
+        let hash = Self::hash(load32(&self.window[..], at));
+        let here = (narrow(at + 1) & 0xffff) as u16;
         let last = std::mem::replace(&mut self.head[hash], here);
-        self.previous[here as usize % MOVE] = last;
-        last
+        self.previous[at % MOVE] = last;
+        usize::from(last)
     }
 
-    /// The best match at `at` that is longer than `floor`, from `candidate` on.
-    fn search(&self, candidate: u32, floor: usize) -> Found {
+    #[inline]
+    fn hash(bytes: u32) -> usize {
+        (bytes.swap_bytes().wrapping_mul(0x1E35_A7BD) >> (32 - HASH_BITS)) as usize
+    }
+
+    /// The best match at `at` that is longer than `floor`, from the place
+    /// `candidate` on, which is counted from 1.
+    fn search(&self, candidate: usize, floor: usize) -> Found {
         let (window, at) = (&self.window[..self.filled], self.at);
         let cap = (window.len() - at).min(MAX_MATCH);
         let nice = self.level.nice.min(cap);
-        let here = self.base + narrow(at);
-        let low = self.base + narrow(at.saturating_sub(REACH));
-        let mut best = Found { length: floor, distance: 0 };
-        if floor >= cap {
+        let low = at.saturating_sub(REACH) + 1;
+        if floor >= cap || candidate < low {
             return NOTHING;
         }
+        if floor > MIN_MATCH && self.is_hopeless(candidate, low, floor) {
+            return NOTHING;
+        }
+        let mut best = Found { length: floor, distance: 0 };
         let first = load32(window, at);
         let mut tail = load32(window, at + floor - 3);
-        let mut candidate = candidate;
-        let mut tries = self.level.chain;
+        let (mut candidate, mut tries) = (candidate, self.level.chain);
         while tries > 0 && candidate >= low {
-            let from = (candidate - self.base) as usize;
-            let distance = here - candidate;
+            let from = candidate - 1;
+            let next = usize::from(self.previous[from % MOVE]);
             if load32(window, from + best.length - 3) == tail && load32(window, from) == first {
                 let length = 4 + common(window, from + 4, at + 4, cap - 4);
+                let distance = at - from;
                 if length > best.length && (length > MIN_MATCH || distance <= MIN_MATCH_REACH) {
-                    best = Found { length, distance: distance as usize };
-                    if length >= nice {
+                    best = Found { length, distance };
+                    if length >= nice || next >= low && self.is_hopeless(next, low, length) {
                         break;
                     }
                     tail = load32(window, at + length - 3);
                 }
             }
-            // The slot of a position that far back is that of this one.
-            if distance as usize == REACH {
+            // The slot of a place that far back is that of this one.
+            if at - from == REACH {
                 break;
             }
-            candidate = self.previous[candidate as usize % MOVE];
+            candidate = next;
             tries -= 1;
         }
         if best.distance > 0 { best } else { NOTHING }
+    }
+
+    /// Whether it is sure that no match at `at` is longer than `length`, from
+    /// `candidate` on: its last four bytes would have to be among the places that
+    /// have their hash, which are mostly far fewer than the candidates.
+    fn is_hopeless(&self, candidate: usize, low: usize, length: usize) -> bool {
+        let (window, at) = (&self.window[..self.filled], self.at);
+        let offset = length - 3;
+        // Places behind `at` are not remembered yet, nor all before it without
+        // lazy matching.
+        if at + 1 - candidate < offset || self.level.lazy == 0 {
+            return false;
+        }
+        let (first, last) = (load32(window, at), load32(window, at + offset));
+        let mut place = usize::from(self.head[Self::hash(last)]);
+        for _ in 0..GLANCES {
+            if place < low + offset {
+                return true;
+            }
+            if place - offset <= candidate
+                && load32(window, place - 1) == last
+                && load32(window, place - 1 - offset) == first
+            {
+                return false;
+            }
+            place = usize::from(self.previous[(place - 1) % MOVE]);
+        }
+        false
     }
 
     fn step_lazily(&mut self) {
@@ -303,33 +320,11 @@ impl Encoder for Go {
     }
 
     fn reset(&mut self) {
-        // All positions that are remembered are before the window then.
-        self.go_on(self.filled);
+        self.head.fill(0);
         (self.filled, self.at) = (0, 0);
         (self.found, self.pending) = (NOTHING, false);
         self.tokens.clear();
         self.block = Some(0);
         self.bits = BitWriter::default();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::tests::inputs;
-    use super::*;
-
-    #[test]
-    fn counting_positions_anew_changes_nothing() {
-        let input = inputs::mixed(1 << 20);
-        for level in [3, 6] {
-            let [often, never] = [1 << 17, REBASE].map(|rebase_at| {
-                let mut go = Go { rebase_at, ..Go::new(level) };
-                let mut out = Vec::new();
-                go.write(&input, &mut out);
-                go.finish(&mut out);
-                out
-            });
-            assert!(often == never, "level {level}");
-        }
     }
 }

@@ -34,6 +34,14 @@ pub(super) fn common(bytes: &[u8], one: usize, other: usize, cap: usize) -> usiz
     length
 }
 
+/// Moves all places in a table half a window back; those before its start
+/// become 0.
+pub(super) fn forget(places: &mut [u16]) {
+    for place in places {
+        *place = place.saturating_sub(0x8000);
+    }
+}
+
 /// A table of `N` positions, all 0.
 #[expect(clippy::unnecessary_box_returns, reason = "too large for the stack")]
 pub(super) fn table<T: Copy + Default, const N: usize>() -> Box<[T; N]> {

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use super::Encoder;
 use super::bits::{BitWriter, narrow};
-use super::text::{common, load32, table};
+use super::text::{common, forget, load32, table};
 use super::token::{MAX_MATCH, Token};
 use super::zlib_blocks::{put_block, rough_size};
 
@@ -32,6 +32,8 @@ const MIN_MATCH_REACH: usize = 4096;
 pub(super) const DICTIONARY: usize = MOVE;
 
 const HASH_BITS: u32 = 15;
+/// How many places are looked at to see that a search is in vain.
+const GLANCES: u32 = 24;
 
 /// Which of the two it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +82,12 @@ struct Found {
 
 /// Nothing was found: shorter than any match.
 const NOTHING: Found = Found { length: MIN_MATCH - 1, distance: 0 };
+
+/// The hash of the lowest three of four bytes.
+#[inline]
+fn hash(bytes: u32) -> usize {
+    ((bytes << 10 ^ bytes >> 3 & 0x1fe0 ^ bytes >> 16 & 0xff) & 0x7fff) as usize
+}
 
 /// An encoder of one of the levels 1 to 9.
 #[derive(Debug)]
@@ -236,10 +244,8 @@ impl Zlib {
         self.filled -= MOVE;
         self.at -= MOVE;
         self.block -= i64::from(narrow(MOVE));
-        let less = 0x8000;
-        for slot in self.head.iter_mut().chain(self.previous.iter_mut()) {
-            *slot = slot.saturating_sub(less);
-        }
+        forget(&mut self.head[..]);
+        forget(&mut self.previous[..]);
     }
 
     /// Remembers the place `at`, if three bytes are left there; returns the last
@@ -249,10 +255,9 @@ impl Zlib {
         if self.maker == Maker::Zlib && self.filled < at + MIN_MATCH {
             return 0;
         }
-        let bytes = load32(&self.window[..], at);
-        let hash = (bytes << 10 ^ bytes >> 3 & 0x1fe0 ^ bytes >> 16 & 0xff) & 0x7fff;
+        let hash = hash(load32(&self.window[..], at));
         let here = (narrow(at) & 0xffff) as u16;
-        let last = std::mem::replace(&mut self.head[hash as usize], here);
+        let last = std::mem::replace(&mut self.head[hash], here);
         self.previous[at % MOVE] = last;
         usize::from(last)
     }
@@ -274,6 +279,9 @@ impl Zlib {
             return NOTHING;
         }
         let low = at.saturating_sub(REACH);
+        if floor > MIN_MATCH && self.is_hopeless(candidate, low, floor) {
+            return NOTHING;
+        }
         let mut tries = self.level.chain;
         if floor >= self.level.good {
             tries >>= 2;
@@ -288,17 +296,18 @@ impl Zlib {
         let mut tail = end(at, best.length);
         let mut from = candidate;
         loop {
+            let next = usize::from(self.previous[from % MOVE]);
             if end(from, best.length) == tail && load32(window, from) & 0xff_ffff == first {
                 let length = 3 + common(window, from + 3, at + 3, cap - 3);
                 if length > best.length {
                     best = Found { length, distance: at - from };
-                    if length >= nice {
+                    if length >= nice || next > low && self.is_hopeless(next, low, length) {
                         break;
                     }
                     tail = end(at, length);
                 }
             }
-            from = usize::from(self.previous[from % MOVE]);
+            from = next;
             tries -= 1;
             if from <= low || tries == 0 {
                 break;
@@ -308,6 +317,33 @@ impl Zlib {
             return NOTHING;
         }
         Found { length: best.length.min(ahead), ..best }
+    }
+
+    /// Whether it is sure that no match at `at` is longer than `length`, from
+    /// `candidate` on: its last three bytes would have to be among the places that
+    /// have their hash, which are mostly far fewer than the candidates.
+    fn is_hopeless(&self, candidate: usize, low: usize, length: usize) -> bool {
+        let (window, at) = (&self.window[..], self.at);
+        let offset = length - 2;
+        // Places behind `at` are not remembered yet, nor all before it without
+        // lazy matching.
+        if at - candidate < offset || !self.lazy {
+            return false;
+        }
+        let three = |at: usize| load32(window, at) & 0xff_ffff;
+        let (first, last) = (three(at), three(at + offset));
+        let mut place = usize::from(self.head[hash(last)]);
+        for _ in 0..GLANCES {
+            if place < low + offset {
+                return true;
+            }
+            if place - offset <= candidate && three(place) == last && three(place - offset) == first
+            {
+                return false;
+            }
+            place = usize::from(self.previous[place % MOVE]);
+        }
+        false
     }
 
     fn step_lazily(&mut self) {
