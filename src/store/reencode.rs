@@ -5,22 +5,25 @@
 //! together. A part of that is kept for the blob whose turn it is, so that this
 //! one always goes on; a blob that no worker has begun is left to whoever wants
 //! it. So nobody waits for ever, whatever is taken, and in whatever order.
+//! Pieces are of one length and used again, so that memory stays in one piece.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::Result;
 use super::content::put;
 use super::decoder::Decoder;
 use super::prepared::{Prepared, Reader};
+use super::{Result, StoreError};
 use crate::digest::Digest;
 use crate::pack::pipeline::PipelineError;
 
-/// The most bytes that wait to be taken.
-const READY_BYTES: usize = 48 << 20;
+/// The length of a piece in bytes.
+const PIECE: usize = 256 << 10;
+/// The most pieces that wait to be taken: 32 MiB.
+const READY: usize = 128;
 /// How many of these are for the blob whose turn it is.
-const TURN_BYTES: usize = 4 << 20;
+const READY_IN_TURN: usize = 16;
 
 /// The blobs that are being read in their order.
 #[derive(Debug)]
@@ -50,8 +53,10 @@ struct State {
     next: usize,
     /// The job whose turn it is.
     turn: Option<usize>,
-    /// Bytes in all outputs.
-    bytes: usize,
+    /// Pieces in all outputs.
+    ready: usize,
+    /// Pieces that were taken.
+    spare: Vec<Vec<u8>>,
     stopped: bool,
 }
 
@@ -61,7 +66,6 @@ struct Output {
     /// Whether a worker has begun it, or nobody is to.
     begun: bool,
     pieces: VecDeque<Vec<u8>>,
-    bytes: usize,
     ended: Option<Result<()>>,
     /// Nobody takes it.
     dropped: bool,
@@ -78,7 +82,8 @@ impl Reencoding {
         let jobs: Vec<_> = jobs.collect();
         let by_stretch = jobs.iter().zip(0..).map(|(job, at)| (job.stretch, at)).collect();
         let outputs = jobs.iter().map(|_| Output::default()).collect();
-        let state = State { turns, outputs, next: 0, turn: None, bytes: 0, stopped: false };
+        let (ready, spare) = (0, Vec::new());
+        let state = State { turns, outputs, next: 0, turn: None, ready, spare, stopped: false };
         Self { jobs, by_stretch, state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -119,6 +124,7 @@ impl Reencoding {
     fn take_all(&self, at: usize, out: &mut dyn Write) -> Result<()> {
         while let Some(piece) = self.take(at)? {
             put(&piece, out).inspect_err(|_| self.drop_output(at))?;
+            self.lock().spare.push(piece);
         }
         Ok(())
     }
@@ -129,8 +135,7 @@ impl Reencoding {
         loop {
             let output = &mut state.outputs[at];
             if let Some(piece) = output.pieces.pop_front() {
-                output.bytes -= piece.len();
-                state.bytes -= piece.len();
+                state.ready -= 1;
                 self.changed.notify_all();
                 return Ok(Some(piece));
             }
@@ -145,9 +150,8 @@ impl Reencoding {
         let mut state = self.lock();
         let output = &mut state.outputs[at];
         output.dropped = true;
-        output.pieces.clear();
-        let bytes = std::mem::take(&mut output.bytes);
-        state.bytes -= bytes;
+        let pieces = std::mem::take(&mut output.pieces);
+        state.ready -= pieces.len();
         self.changed.notify_all();
     }
 
@@ -163,7 +167,9 @@ impl Reencoding {
             let Job { stretch, prepared } = &self.jobs[at];
             let mut ending = Ending { queue: self, at, result: Err(PipelineError::Died.into()) };
             decoder.open(*stretch);
-            ending.result = prepared.copy(&reader.of_stretch(*stretch), &mut Pieces(self, at));
+            let mut out = Pieces { queue: self, at, piece: Vec::new() };
+            let copied = prepared.copy(&reader.of_stretch(*stretch), &mut out);
+            ending.result = copied.and_then(|()| out.flush().map_err(StoreError::Output));
             decoder.close(*stretch);
         }
     }
@@ -192,17 +198,14 @@ impl Reencoding {
             if state.stopped || output.dropped {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
-            let own = if state.turn == Some(at) { output.bytes } else { TURN_BYTES };
-            let room = state.bytes + piece.len() <= READY_BYTES - TURN_BYTES;
-            if room || own + piece.len() <= TURN_BYTES {
+            let in_turn = state.turn == Some(at) && output.pieces.len() < READY_IN_TURN;
+            if in_turn || state.ready < READY - READY_IN_TURN {
                 break;
             }
             state = self.wait(state);
         }
-        state.bytes += piece.len();
-        let output = &mut state.outputs[at];
-        output.bytes += piece.len();
-        output.pieces.push_back(piece);
+        state.ready += 1;
+        state.outputs[at].pieces.push_back(piece);
         self.changed.notify_all();
         Ok(())
     }
@@ -224,17 +227,29 @@ impl Drop for Ending<'_> {
 }
 
 /// Where a worker writes.
-struct Pieces<'q>(&'q Reencoding, usize);
+struct Pieces<'q> {
+    queue: &'q Reencoding,
+    at: usize,
+    piece: Vec<u8>,
+}
 
 impl Write for Pieces<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // One that fits, whoever writes.
-        let count = bytes.len().min(TURN_BYTES / 4);
-        self.0.put(self.1, bytes[..count].to_vec())?;
+        if self.piece.capacity() == 0 {
+            self.piece = self.queue.lock().spare.pop().unwrap_or_default();
+            self.piece.clear();
+            self.piece.reserve_exact(PIECE);
+        }
+        let count = bytes.len().min(PIECE - self.piece.len());
+        self.piece.extend_from_slice(&bytes[..count]);
+        if self.piece.len() == PIECE {
+            self.flush()?;
+        }
         Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        let piece = std::mem::take(&mut self.piece);
+        if piece.is_empty() { Ok(()) } else { self.queue.put(self.at, piece) }
     }
 }

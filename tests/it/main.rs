@@ -6,6 +6,7 @@
 
 mod catalog;
 mod cli;
+mod compressed;
 mod concurrent;
 mod cost;
 mod crash;

@@ -4,6 +4,7 @@
 //! from is the business of `store`.
 
 use crate::format::bytes::{Cursor, Hash, index};
+use crate::format::compressed::{self, Replay};
 use crate::format::store::{Chunking, Chunks, check};
 
 /// A run of chunks: virtual first, directory, first, count.
@@ -20,6 +21,8 @@ pub(crate) struct Span {
 pub(crate) enum Body {
     Bytes(Vec<u8>),
     Sections { tar: bool, directories: Vec<Hash>, spans: Vec<Span>, sections: Vec<Hash> },
+    Encode { of: Hash, replay: Replay },
+    Decode { of: Hash, compression: u8, sections: Vec<Hash> },
 }
 
 /// A recipe.
@@ -44,6 +47,14 @@ pub(crate) fn recipe(bytes: &[u8]) -> Recipe {
             let spans = (0..cursor.count(1_048_576)).map(|_| span(&mut cursor)).collect();
             let sections = cursor.hashes(65_536);
             Body::Sections { tar: kind == 3, directories, spans, sections }
+        }
+        4 => {
+            let of = cursor.hash();
+            Body::Encode { of, replay: compressed::replay(cursor.take(cursor.len())) }
+        }
+        6 => {
+            let (of, compression) = (cursor.hash(), cursor.u8());
+            Body::Decode { of, compression, sections: cursor.hashes(65_536) }
         }
         _ => panic!("recipe of kind {kind}"),
     };
@@ -119,14 +130,68 @@ pub(crate) struct Blob {
     /// The template of each header.
     pub(crate) templates: Vec<[u8; 129]>,
     pub(crate) sections: usize,
+    pub(crate) size: u64,
+    /// What it decompresses to and how it is compressed; its own bytes are then
+    /// unknown.
+    pub(crate) encoded: Option<(Hash, Replay)>,
+    /// What it was decompressed from, and how that is compressed.
+    pub(crate) decoded: Option<(Hash, u8)>,
 }
 
-/// Rebuilds the blob of a recipe, and checks its digest.
+/// Rebuilds the blob of a recipe, and checks its digest. Of a blob of kind *encode*
+/// the bytes are missing.
 pub(crate) fn rebuild(chunks: &Chunks, asked: &Hash, bytes: &[u8]) -> Blob {
-    let recipe = recipe(bytes);
-    assert_eq!(recipe.digest, *asked);
+    rebuild_deep(chunks, asked, bytes, 0)
+}
+
+/// The same for one that so many others stand on.
+fn rebuild_deep(chunks: &Chunks, asked: &Hash, bytes: &[u8], above: usize) -> Blob {
+    assert!(above <= 4, "too deep");
+    let Recipe { digest, size, body } = recipe(bytes);
+    assert_eq!(digest, *asked);
+    let below = |of: &Hash| {
+        let recipe = chunks.recipes(of).first().expect("a recipe of what it stands on");
+        rebuild_deep(chunks, of, recipe, above + 1)
+    };
+    let mut blob = match body {
+        Body::Encode { of, replay } => {
+            assert_eq!(below(&of).size, replay.content_length());
+            return Blob { size, encoded: Some((of, replay)), ..Blob::default() };
+        }
+        Body::Decode { of, compression, sections } => {
+            let from = below(&of);
+            assert!(from.encoded.is_none(), "this reader can't compress");
+            let bytes = compressed::decompress(compression, &from.bytes, size);
+            let blob = indexed(chunks, &bytes, &sections);
+            Blob { decoded: Some((of, compression)), bytes, ..blob }
+        }
+        body => from_chunks(chunks, size, &body),
+    };
+    blob.size = size;
+    assert_eq!(blob.bytes.len() as u64, size);
+    check(&blob.bytes, asked);
+    blob
+}
+
+/// What sections without content say of a blob, which they must make of itself.
+fn indexed(chunks: &Chunks, bytes: &[u8], sections: &[Hash]) -> Blob {
+    let blob = Blob { sections: sections.len(), ..Blob::default() };
+    let mut tar = Tar { blob, content: Cursor::new(bytes), padding: 0, in_place: Some(bytes) };
+    for id in sections {
+        let section = section(chunks.section(id));
+        assert!(section.columns[9].is_empty(), "runs");
+        tar.section(&section);
+    }
+    tar.pad();
+    assert!(tar.blob.bytes.starts_with(bytes), "sections that make another blob");
+    // They aren't cut, since they aren't kept.
+    Blob { contents: Vec::new(), ..tar.blob }
+}
+
+/// Rebuilds a blob that stands on no other.
+fn from_chunks(chunks: &Chunks, size: u64, body: &Body) -> Blob {
     let mut blob = Blob::default();
-    match &recipe.body {
+    match body {
         Body::Bytes(bytes) => blob.bytes.clone_from(bytes),
         Body::Sections { tar, directories, spans, sections } => {
             assert!(spans.is_sorted_by(|a, b| a.start + a.count <= b.start), "{spans:?}");
@@ -143,24 +208,24 @@ pub(crate) fn rebuild(chunks: &Chunks, asked: &Hash, bytes: &[u8]) -> Blob {
             }
             if *tar {
                 let content = std::mem::take(&mut blob.content);
-                let mut tar = Tar { blob, content: Cursor::new(&content), padding: 0 };
+                let content_at = Cursor::new(&content);
+                let mut tar = Tar { blob, content: content_at, padding: 0, in_place: None };
                 for section in &sections {
                     tar.section(section);
                 }
                 tar.pad();
                 assert!(tar.content.is_empty(), "more content than operations ask for");
                 blob = Blob { content: content.clone(), ..tar.blob };
-                assert!(blob.bytes.len() as u64 >= recipe.size);
-                blob.bytes.truncate(index(recipe.size));
+                assert!(blob.bytes.len() as u64 >= size);
+                blob.bytes.truncate(index(size));
             } else {
                 assert!(sections.iter().all(|s| s.columns[..9].iter().all(|c| c.is_empty())));
                 blob.bytes.clone_from(&blob.content);
                 blob.contents.push(Content::whole(blob.content.len()));
             }
         }
+        Body::Encode { .. } | Body::Decode { .. } => panic!("it stands on another"),
     }
-    assert_eq!(blob.bytes.len() as u64, recipe.size);
-    check(&blob.bytes, asked);
     blob
 }
 
@@ -170,6 +235,8 @@ struct Tar<'a> {
     content: Cursor<'a>,
     /// How many bytes the last body lacks.
     padding: usize,
+    /// The blob itself, where its parts are the content.
+    in_place: Option<&'a [u8]>,
 }
 
 impl Tar<'_> {
@@ -238,6 +305,9 @@ impl Tar<'_> {
     }
 
     fn take_content(&mut self, told: usize) {
+        if let Some(blob) = self.in_place {
+            self.content = Cursor::new(&blob[self.blob.bytes.len()..]);
+        }
         let there = told.min(self.content.len());
         self.blob.bytes.extend(self.content.take(there));
         self.blob.contents.push(Content { told, there });
