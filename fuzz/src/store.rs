@@ -73,8 +73,8 @@ pub fn image(number: u8) -> Vec<u8> {
 
 /// A layer of a few files, of which one is large.
 fn layer(number: u8) -> Vec<u8> {
-    let noise = [2, 0xf3, number & 0xfe, 1, 0xff, 0x2f, 0xf4, 9, 0, 0xff, 0x0f];
-    let mut large = expand(&mut Plan::new(&noise), 400_000);
+    let plan = [2, 0xe3, 0, 0x10, 7, 0, 0xe4, 0, 0x10, 9, 0];
+    let mut large = expand(&mut Plan::new(&plan), 40_000);
     large.extend_from_slice(&[number; 10]);
     let text = format!("NAME=app\nVERSION={number}\n");
     let long = format!("usr/{}/x", "share/".repeat(30));

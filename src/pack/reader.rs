@@ -241,7 +241,9 @@ mod tests {
         let mut compressor = Compressor::new(Levels::for_content(1)).unwrap();
         for chunks in [[b"one", b"two"], [b"six", b"ten"]] {
             let mut frame = RawFrame::default();
-            chunks.iter().for_each(|chunk| frame.push(Id::of(*chunk), *chunk));
+            for chunk in chunks {
+                frame.push(Id::of(chunk), chunk);
+            }
             let kind = FrameKind::Content;
             writer.append(encode(kind, frame, &mut compressor, &|_| None).unwrap()).unwrap();
         }
@@ -269,8 +271,10 @@ mod tests {
         });
         match result {
             Ok(()) => "whole".to_owned(),
-            Err(PackError::Tables { source, .. }) => source.to_string(),
-            Err(PackError::Frame { source: FrameError::Header(source), .. }) => source.to_string(),
+            Err(
+                PackError::Tables { source, .. }
+                | PackError::Frame { source: FrameError::Header(source), .. },
+            ) => source.to_string(),
             Err(error) => error.to_string(),
         }
     }
@@ -283,7 +287,9 @@ mod tests {
         assert_eq!(reading(|bytes, _, _| bytes.truncate(bytes.len() - 1)), gap);
         let moved = reading(|bytes, _, frames| {
             bytes.splice(24..24, *b"more");
-            frames.iter_mut().for_each(|frame| frame.offset += 4);
+            for frame in frames {
+                frame.offset += 4;
+            }
         });
         assert_eq!(moved, gap);
         let none = reading(|_, directory, frames| {
