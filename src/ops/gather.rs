@@ -9,9 +9,12 @@
 use std::collections::HashSet;
 
 use super::resolve::Resolved;
+use crate::catalog::RevisionRow;
 use crate::digest::Digest;
 use crate::image::{Config, Descriptor, Index, Manifest, ManifestKind, Platform, media_type};
+use crate::store::record::Revision;
 use crate::store::{Result, Store, StoreError};
+use crate::varint::in_memory;
 
 /// The largest document that is read into memory.
 pub(super) const DOCUMENT_MAX: u64 = 8 << 20;
@@ -78,10 +81,8 @@ impl Gathered {
             absent: Vec::new(),
             referrers: Vec::new(),
         };
-        let record = store.record(revision.record)?;
-        let place = usize::try_from(revision.position).unwrap_or(usize::MAX);
-        let listed = record.revisions.get(place).map(|it| it.referrers.as_slice());
-        for referrer in listed.unwrap_or_default() {
+        let recorded = recorded(store, revision)?;
+        for referrer in recorded.iter().flat_map(|recorded| &recorded.referrers) {
             let bytes = store.read_blob(referrer.digest, DOCUMENT_MAX)?;
             let given = Descriptor::new(&referrer.media_type, referrer.digest, referrer.size);
             if let (manifest, true) = GatheredManifest::read(store, given, bytes)? {
@@ -211,6 +212,16 @@ impl GatheredManifest {
                 ..Platform::default()
             }
         })
+    }
+}
+
+/// What the record says of a revision; `None` where that can't be read any more,
+/// since images are whole without it.
+pub(super) fn recorded(store: &Store, revision: &RevisionRow) -> Result<Option<Revision>> {
+    match store.record(revision.record) {
+        Ok(record) => Ok(record.revisions.into_iter().nth(in_memory(revision.position))),
+        Err(error) if error.is_damage() => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `inspect`: all that the store knows of one image.
 
-use super::gather::{Gathered, GatheredManifest};
+use super::gather::{Gathered, GatheredManifest, recorded};
 use super::resolve::Resolved;
 use crate::catalog::ReferenceRow;
 use crate::digest::Digest;
@@ -72,9 +72,7 @@ pub fn inspect(store: &Store, resolved: Resolved) -> Result<Inspected> {
     let root = index.or(gathered.manifests.first().map(|manifest| &manifest.bytes));
     let manifest = root.cloned().unwrap_or_default();
     let references = store.catalog().references_of(&resolved.revision)?;
-    let record = store.record(resolved.revision.record)?;
-    let place = crate::varint::in_memory(resolved.revision.position);
-    let revision = record.revisions.into_iter().nth(place);
+    let revision = recorded(store, &resolved.revision)?;
     let (images, referrers, not_shipped) = revision
         .map(|revision| (revision.images, revision.referrers, revision.not_shipped))
         .unwrap_or_default();

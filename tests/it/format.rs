@@ -93,6 +93,30 @@ fn revision_of(read: &mut Read, revision: &Revision) -> Vec<Hash> {
     layers.into_iter().map(|(digest, _)| digest).collect()
 }
 
+/// The archives that were saved, in order: name and bytes.
+fn archives(store: &Path, read: &mut Read) -> Vec<(String, Vec<u8>)> {
+    let mut archives = Vec::new();
+    for record in store::records(store) {
+        let (assembly, size) = record.assembly.unwrap();
+        let assembly = get(read, &assembly).bytes.clone();
+        let mut cursor = bytes::Cursor::new(&assembly);
+        assert_eq!(cursor.u8(), 1, "version");
+        let mut archive = Vec::new();
+        while !cursor.is_empty() {
+            match cursor.varint() {
+                1 => archive.extend_from_slice(&get(read, &cursor.hash()).bytes),
+                literal => {
+                    assert_eq!(literal % 2, 0);
+                    archive.extend_from_slice(cursor.take(index(literal / 2)));
+                }
+            }
+        }
+        assert_eq!(archive.len() as u64, size);
+        archives.push((record.name, archive));
+    }
+    archives
+}
+
 /// The contents of a blob must be cut as the cutter of the text cuts them.
 /// Returns how many were cut.
 fn check_cuts(blob: &Blob, gear: &[u64; 256], chunking: Chunking) -> usize {

@@ -258,8 +258,8 @@ fn commit(
     (name, compression, file): (String, Option<Compression>, Option<WholeFile>),
     options: &SaveOptions<'_>,
 ) -> Result<SaveOutcome, SaveError> {
-    let tar = archive.digest.filter(|_| options.original == Original::Prove);
-    let whole = tar.map(|tar| Whole { tar, file: file.as_ref().map(|file| file.digest) });
+    let digest = archive.digest.filter(|_| options.original == Original::Prove);
+    let whole = digest.map(|digest| Whole { digest, file: file.as_ref().map(|file| file.digest) });
     let mut made = taker.revisions(&archive.contents, whole)?;
     let dialect = archive.contents.dialect.name();
     let mut warnings: Vec<SaveWarning> =

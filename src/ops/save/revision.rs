@@ -31,7 +31,7 @@ pub(super) struct Revisions {
 /// What an archive as a whole hashes to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Whole {
-    pub(super) tar: Digest,
+    pub(super) digest: Digest,
     /// The compressed file around it.
     pub(super) file: Option<Digest>,
 }
@@ -302,7 +302,7 @@ impl Taker<'_, '_> {
         if let Some(whole) = archive {
             let record = store.record(newest.record)?;
             let proven = record.archive.map(|archive| (archive.digest, archive.file));
-            if proven != Some((Some(whole.tar), whole.file)) {
+            if proven != Some((Some(whole.digest), whole.file)) {
                 return Ok(false);
             }
         }

@@ -86,6 +86,10 @@ pub(crate) struct Revision {
 #[derive(Debug, Clone)]
 pub(crate) struct Record {
     order: (String, u64, Hash),
+    /// The name of the archive.
+    pub(crate) name: String,
+    /// The blob that puts the archive together, and the length of that.
+    pub(crate) assembly: Option<(Hash, u64)>,
     pub(crate) packs: Vec<Hash>,
     pub(crate) revisions: Vec<Revision>,
 }
@@ -115,10 +119,17 @@ pub(crate) fn record(bytes: &[u8]) -> Record {
     no_refused_features(&record);
     let saved_at = record["saved_at"].as_str().unwrap().to_owned();
     assert_eq!((saved_at.len(), saved_at.as_bytes()[29]), (30, b'Z'), "{saved_at}");
-    assert!(record["assembly"].is_null());
+    let archive = &record["archive"];
+    let assembly = Some(&record["assembly"]).filter(|digest| !digest.is_null()).map(|digest| {
+        assert!(archive["compression"].is_null(), "none of these was compressed");
+        (digest_of(digest), archive["size"].as_u64().unwrap())
+    });
+    assert_eq!(assembly.is_none(), archive.is_null());
     let packs = record["packs"].as_array().unwrap();
     Record {
         order: (saved_at, record["sequence"].as_u64().unwrap(), id(bytes)),
+        name: record["source"]["name"].as_str().unwrap().to_owned(),
+        assembly,
         packs: packs.iter().map(|pack| hash(pack.as_str().unwrap())).collect(),
         revisions: record["revisions"].as_array().unwrap().iter().map(revision).collect(),
     }
