@@ -192,8 +192,13 @@ fn check_images(read: &Read, images: &HashMap<String, Vec<Vec<u8>>>) {
 fn the_document_is_enough_to_read_a_store() {
     let (scratch, images) = scratch();
     let chunking = store::header(&scratch.store());
-    let read = read(&scratch.store(), Way::Whole);
+    let mut read = read(&scratch.store(), Way::Whole);
     check_images(&read, &images);
+    let archives = archives(&scratch.store(), &mut read);
+    assert_eq!(archives.len(), 6);
+    for (number, path) in [(0, hello(1)), (1, hello(2)), (5, scratch.path("made.tar"))] {
+        assert!(archives[number].1 == fs::read(path).unwrap(), "{}", archives[number].0);
+    }
     let gear = blob::gear();
     let cut: usize = read.blobs.values().map(|blob| check_cuts(blob, &gear, chunking)).sum();
     assert!(cut > 10, "{cut} contents were cut");
