@@ -11,9 +11,10 @@ use super::level1::Level1;
 use super::level5::Level5;
 use super::level6::Level6;
 use super::open_block::Sizes;
-use super::pgzip::{Pgzip, encode_block};
-use super::pigz::Pigz;
-use super::zlib::{Maker, Zlib};
+use super::pgzip::{PGZIP_BEFORE, PGZIP_BLOCK, Pgzip, encode_block};
+use super::pigz::{PIGZ_BLOCK, Pigz};
+use super::threads::Threaded;
+use super::zlib::{DICTIONARY, Maker, Zlib};
 
 /// How to make an encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +82,17 @@ impl Variant {
         };
         Chunked::new(finder, self.sizes)
     }
+}
+
+/// How an encoder cuts its input into blocks that can be encoded each for itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Blocks {
+    /// The length of all but the last.
+    pub(super) length: usize,
+    /// How much of the end of the block before is needed.
+    pub(super) before: usize,
+    /// Whether the last one is always shorter, if need be empty.
+    pub(super) ends_short: bool,
 }
 
 /// What there is of an encoder.
@@ -224,22 +236,37 @@ impl EncoderId {
         }
     }
 
-    /// Whether this is pgzip, whose blocks can be encoded each for itself.
-    pub fn has_blocks(self) -> bool {
-        matches!(self.entry().make, Make::Pgzip(_))
+    /// An encoder for one stream that runs on up to so many threads; what it hands
+    /// out lags behind what it takes in. Here, if there can be no other thread.
+    pub fn encoder_on(self, threads: usize) -> Box<dyn Encoder> {
+        match Threaded::new(self, threads) {
+            Some(encoder) => Box::new(encoder),
+            None => self.encoder(),
+        }
     }
 
-    /// Encodes one block of [`PGZIP_BLOCK`](super::PGZIP_BLOCK) bytes, or a shorter
-    /// one if it is the last; appends it to `out`. `before` are the last
-    /// [`PGZIP_BEFORE`](super::PGZIP_BEFORE) bytes of the block before, or nothing
-    /// for the first. After a last block that is full, an empty one follows.
-    ///
-    /// Blocks can be encoded in parallel: put together, they are the stream. For
-    /// an encoder without blocks nothing is done, and `false` returned.
-    pub fn encode_block(self, before: &[u8], block: &[u8], last: bool, out: &mut Vec<u8>) -> bool {
-        let Make::Pgzip(variant) = self.entry().make else { return false };
-        encode_block(variant.encoder(), before, block, last, out);
-        true
+    /// How its blocks are cut, if each can be encoded for itself.
+    pub(super) fn blocks(self) -> Option<Blocks> {
+        match self.entry().make {
+            Make::Pgzip(_) => {
+                Some(Blocks { length: PGZIP_BLOCK, before: PGZIP_BEFORE, ends_short: true })
+            }
+            Make::Pigz(_) => {
+                Some(Blocks { length: PIGZ_BLOCK, before: DICTIONARY, ends_short: false })
+            }
+            _ => None,
+        }
+    }
+
+    /// Encodes one block for itself, the one after a block that ends with `before`;
+    /// appends it to `out`. Put together, the blocks are the stream. Does nothing
+    /// for an encoder without blocks.
+    pub(super) fn encode_block(self, before: &[u8], block: &[u8], last: bool, out: &mut Vec<u8>) {
+        match self.entry().make {
+            Make::Pgzip(variant) => encode_block(variant.encoder(), before, block, last, out),
+            Make::Pigz(level) => Pigz::new(level).encode_block(before, block, last, out),
+            _ => {}
+        }
     }
 
     fn entry(self) -> &'static Entry {

@@ -18,7 +18,8 @@
 //!
 //! An encoder here is frozen: what it emits for an input never changes. A
 //! mistake is mended by a new version under the same name, beside the old one.
-//! Memory is bounded, about 1 MiB for each encoder; all is streamed.
+//! Memory is bounded, about 1 MiB for each encoder and 4 MiB for each thread; all
+//! is streamed.
 //!
 //! Assumes that whoever rebuilds a stream compares its digest: the content that
 //! is handed in is taken as it comes. Knows nothing of stores, images or files,
@@ -44,6 +45,7 @@ mod pigz;
 mod prove;
 mod replay;
 mod text;
+mod threads;
 mod token;
 mod zlib;
 mod zlib_blocks;
@@ -51,8 +53,7 @@ mod zlib_blocks;
 pub use crate::codec::{BadStream, Inflated, Inflater};
 pub use id::EncoderId;
 pub use member::{NotAHeader, candidates, header_length};
-pub use pgzip::{PGZIP_BEFORE, PGZIP_BLOCK};
-pub use prove::{Inflate, NoReplay, prove};
+pub use prove::{Inflate, NoReplay, prove, prove_on};
 pub use replay::{Member, Rebuild, Replay, ReplayError, WrongLength};
 
 #[cfg(test)]

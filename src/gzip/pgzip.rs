@@ -5,9 +5,9 @@ use super::Encoder;
 use super::chunked::Chunked;
 
 /// The bytes of a block.
-pub const PGZIP_BLOCK: usize = 1 << 20;
+pub(super) const PGZIP_BLOCK: usize = 1 << 20;
 /// How much of the block before is needed to encode one.
-pub const PGZIP_BEFORE: usize = 16 << 10;
+pub(super) const PGZIP_BEFORE: usize = 16 << 10;
 
 /// An encoder of one stream.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use super::bits::BitWriter;
 use super::zlib::{DICTIONARY, Maker, Zlib};
 
 /// The bytes of a block.
-const BLOCK: usize = 128 << 10;
+pub(super) const PIGZ_BLOCK: usize = 128 << 10;
 
 /// An encoder of one stream.
 #[derive(Debug)]
@@ -21,20 +21,42 @@ impl Pigz {
     pub(super) fn new(level: u8) -> Self {
         Self { zlib: Zlib::new(Maker::Zlib, level), filled: 0 }
     }
+
+    /// Encodes one block of a stream, as the first one that this encoder is for.
+    pub(super) fn encode_block(
+        mut self,
+        before: &[u8],
+        block: &[u8],
+        last: bool,
+        out: &mut Vec<u8>,
+    ) {
+        self.zlib.restart(before);
+        self.zlib.push(block);
+        if last {
+            self.zlib.end();
+        } else {
+            self.end_block(out);
+        }
+        self.zlib.bits.drain(out);
+    }
+
+    fn end_block(&mut self, out: &mut Vec<u8>) {
+        self.zlib.end_blocks();
+        self.zlib.bits.drain(out);
+        end_byte(&mut self.zlib.bits);
+    }
 }
 
 impl Encoder for Pigz {
     fn write(&mut self, mut input: &[u8], out: &mut Vec<u8>) {
         while !input.is_empty() {
-            if self.filled == BLOCK {
-                self.zlib.end_blocks();
-                self.zlib.bits.drain(out);
-                end_byte(&mut self.zlib.bits);
+            if self.filled == PIGZ_BLOCK {
+                self.end_block(out);
                 let before = self.zlib.last_bytes(DICTIONARY).to_vec();
                 self.zlib.restart(&before);
                 self.filled = 0;
             }
-            let (now, rest) = input.split_at(input.len().min(BLOCK - self.filled));
+            let (now, rest) = input.split_at(input.len().min(PIGZ_BLOCK - self.filled));
             self.zlib.push(now);
             self.filled += now.len();
             input = rest;

@@ -21,7 +21,7 @@ use crate::codec::{BadStream, Crc32, Inflated, Inflater};
 const PIECE: usize = 64 << 10;
 
 /// An encoder that is further behind has not made the stream.
-const FARTHEST: usize = 4 << 20;
+const FARTHEST: usize = 12 << 20;
 
 /// What the name of an encoder and the like may take of a replay.
 const NAME_ROOM: usize = 128;
@@ -100,8 +100,19 @@ pub fn prove(
     inflater: &mut dyn Inflate,
     content: &mut dyn FnMut(&[u8]),
 ) -> Result<Replay, NoReplay> {
+    prove_on(0, input, inflater, content)
+}
+
+/// The same, encoding on up to so many threads beside this one. It takes in more
+/// of a stream that no encoder makes then, by some MiB, before it fails.
+pub fn prove_on(
+    threads: usize,
+    input: impl Read,
+    inflater: &mut dyn Inflate,
+    content: &mut dyn FnMut(&[u8]),
+) -> Result<Replay, NoReplay> {
     let mut window = Window { input, bytes: Vec::new(), start: 0, base: 0, ended: false };
-    let mut proof = Proof::new();
+    let mut proof = Proof::new(threads);
     let (mut members, mut last, mut stored) = (Vec::new(), Vec::new(), Vec::new());
     while members.is_empty() || !window.at_end()? {
         let header = window.header()?;
@@ -227,8 +238,20 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn new(id: EncoderId) -> Self {
-        Self { id, encoder: id.encoder(), ahead: Vec::new(), at: 0 }
+    fn new(id: EncoderId, encoder: Box<dyn Encoder>) -> Self {
+        Self { id, encoder, ahead: Vec::new(), at: 0 }
+    }
+
+    /// Lets the encoder take in what all have taken in so far; fails with the place
+    /// of the first difference.
+    fn catch_up<R>(&mut self, trial: &Trial, window: &Window<R>) -> Result<(), u64> {
+        let mut rest = &trial.content[..];
+        for step in &trial.steps {
+            let (piece, after) = rest.split_at(step.length);
+            rest = after;
+            self.follow(*step, piece, window)?;
+        }
+        Ok(())
     }
 
     /// Lets the encoder go on; fails with the place of the first difference.
@@ -287,13 +310,15 @@ struct Proof {
     nearest: Option<(EncoderId, u64)>,
     /// Until it is over.
     trial: Option<Trial>,
+    /// How many threads there may be from then on.
+    threads: usize,
     output: Vec<u8>,
 }
 
 impl Proof {
-    fn new() -> Self {
+    fn new(threads: usize) -> Self {
         let (running, trial) = (Vec::new(), Some(Trial::default()));
-        Self { running, nearest: None, trial, output: vec![0; PIECE] }
+        Self { running, nearest: None, trial, threads, output: vec![0; PIECE] }
     }
 
     /// Goes through the body and the trailer of a member; what it returns lacks
@@ -358,37 +383,41 @@ impl Proof {
             let different = result.err().or(late.then_some(candidate.at));
             note(nearest, candidate.id, different)
         });
-        if let Some(trial) = &mut self.trial {
+        if let Some(mut trial) = self.trial.take() {
             trial.content.extend_from_slice(piece);
             trial.steps.push(step);
             while self.running.is_empty()
                 && let Some(next) = trial.untried.pop()
             {
                 for id in next {
-                    let mut candidate = Candidate::new(id);
-                    let (mut rest, mut different) = (&trial.content[..], None);
-                    for step in &trial.steps {
-                        let (piece, after) = rest.split_at(step.length);
-                        rest = after;
-                        different = candidate.follow(*step, piece, window).err();
-                        if different.is_some() {
-                            break;
-                        }
-                    }
-                    if note(nearest, id, different) {
+                    let mut candidate = Candidate::new(id, id.encoder());
+                    let result = candidate.catch_up(&trial, window);
+                    if note(nearest, id, result.err()) {
                         self.running.push(candidate);
                     }
                 }
             }
             let enough = if window.start > TELLING { TRIAL } else { LONGEST_TRIAL };
-            if trial.content.len() > enough || window.start > FARTHEST {
-                self.trial = None;
+            if trial.content.len() <= enough && window.start <= FARTHEST {
+                self.trial = Some(trial);
+            } else if self.threads > 0 {
+                self.move_to_threads(&trial, window);
             }
         }
         if self.running.is_empty() {
             return Err(NoReplay::OtherEncoder { nearest: self.nearest });
         }
         Ok(())
+    }
+
+    /// Starts what is right so far again, on threads of its own.
+    fn move_to_threads<R>(&mut self, trial: &Trial, window: &Window<R>) {
+        let (threads, nearest) = (self.threads, &mut self.nearest);
+        self.running.retain_mut(|candidate| {
+            let id = candidate.id;
+            *candidate = Candidate::new(id, id.encoder_on(threads));
+            note(nearest, id, candidate.catch_up(trial, window).err())
+        });
     }
 }
 

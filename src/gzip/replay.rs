@@ -10,6 +10,9 @@ use crate::varint::{self, Cursor, Malformed};
 /// The most bytes that a replay may take.
 pub(super) const MOST_BYTES: usize = 512 << 10;
 
+/// Content that is longer is worth another thread.
+const LARGE: u64 = 1 << 20;
+
 /// The longest name of an encoder.
 const LONGEST_NAME: u32 = 64;
 
@@ -175,6 +178,15 @@ impl Rebuild {
         let Replay { encoder: id, members } = replay;
         let (encoder, members) = (id.encoder(), members.into_iter());
         Self { id, encoder, members, header: Vec::new(), open: None }
+    }
+
+    /// The same, encoding on up to so many threads beside this one if the stream is
+    /// large enough for that. What is written lags behind the content then.
+    pub fn on_threads(replay: Replay, threads: usize) -> Self {
+        let large = replay.members.iter().any(|member| member.length > LARGE);
+        let encoder = large.then(|| replay.encoder.encoder_on(threads));
+        let rebuild = Self::new(replay);
+        Self { encoder: encoder.unwrap_or(rebuild.encoder), ..rebuild }
     }
 
     /// Takes in the next bytes of the content; appends what is complete to `out`.

@@ -10,7 +10,7 @@ use std::io::Read;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::{EncoderId, PGZIP_BEFORE, PGZIP_BLOCK};
+use super::EncoderId;
 
 pub(crate) fn id(name: &str) -> EncoderId {
     EncoderId::named(name).unwrap()
@@ -118,22 +118,22 @@ fn each_encoder_has_a_vector() {
 }
 
 #[test]
-fn blocks_put_together_are_the_stream() {
-    let full = inputs::mixed(3 * PGZIP_BLOCK);
-    for length in [0, 5, PGZIP_BLOCK, PGZIP_BLOCK + 1, full.len()] {
-        let input = &full[..length];
-        for name in ["pgzip-a", "pgzip-b6", "pgzip-a1"] {
-            let (mut out, mut before): (_, &[u8]) = (Vec::new(), &[]);
-            for start in (0..=length).step_by(PGZIP_BLOCK) {
-                let last = length - start < PGZIP_BLOCK;
-                let block = &input[start..length.min(start + PGZIP_BLOCK)];
-                assert!(id(name).encode_block(before, block, last, &mut out));
-                before = &block[block.len().saturating_sub(PGZIP_BEFORE)..];
+fn threads_change_nothing() {
+    let full = inputs::mixed(3 << 20);
+    for name in ["pgzip-a", "pgzip-b6", "pgzip-a1", "pigz-6", "zlib-1", "go-flate-2"] {
+        let mut encoder = id(name).encoder_on(3);
+        for length in [0, 5, 128 << 10, 1 << 20, (1 << 20) + 1, full.len()] {
+            let (input, mut out) = (&full[..length], Vec::new());
+            for part in input.chunks(100_000) {
+                encoder.write(part, &mut out);
             }
+            encoder.finish(&mut out);
+            encoder.reset();
             assert!(out == encode(id(name), input, 4096), "{name}, {length} bytes");
         }
+        encoder.write(&full, &mut Vec::new());
+        // Dropped in the middle of its work.
     }
-    assert!(!id("go-flate-6").encode_block(&[], &[], true, &mut Vec::new()));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Tests of finding the encoder, and of making streams again.
 
-use super::super::{EncoderId, Inflater, Member, NoReplay, Rebuild, Replay, ReplayError, prove};
+use super::super::{
+    EncoderId, Inflater, Member, NoReplay, Rebuild, Replay, ReplayError, prove, prove_on,
+};
 use super::{gzip, id, inputs};
 
 /// Proves `stream`, and checks that it comes back through bytes.
@@ -16,6 +18,15 @@ pub(crate) fn check(stream: &[u8]) -> Result<Replay, NoReplay> {
     }
     rebuild.finish(&mut out).unwrap();
     assert!(out == stream, "made again with other bytes");
+
+    let mut lengths = 0;
+    let again =
+        prove_on(2, stream, &mut Inflater::new(), &mut |piece: &[u8]| lengths += piece.len());
+    assert_eq!((again.unwrap(), lengths), (replay.clone(), content.len()));
+    let (mut rebuild, mut out) = (Rebuild::on_threads(replay.clone(), 2), Vec::new());
+    rebuild.write(&content, &mut out).unwrap();
+    rebuild.finish(&mut out).unwrap();
+    assert!(out == stream, "made again with other bytes by threads");
     Ok(replay)
 }
 
@@ -126,7 +137,7 @@ fn what_is_no_stream_is_refused() {
 #[test]
 fn endless_flushes_do_not_fill_memory() {
     let header = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
-    let flushes = [0, 0, 0, 0xff, 0xff].repeat(2_000_000);
+    let flushes = [0, 0, 0, 0xff, 0xff].repeat(3_000_000);
     let stream = [&header[..], &flushes, &[3, 0], &[0; 8]].concat();
     assert!(matches!(check(&stream), Err(NoReplay::OtherEncoder { .. })));
 }
