@@ -19,7 +19,7 @@ fuzz_target!(|input: &[u8]| {
     let mut plan = Plan::new(input);
     let room = room(&mut plan, 300_000);
     let prefix = if plan.flag() { expand(&mut plan, room) } else { Vec::new() };
-    if plan.u8() % 4 == 0 {
+    if plan.u8().is_multiple_of(4) {
         return foreign(&mut plan, &prefix);
     }
     let raw = expand(&mut plan, room);

@@ -11,39 +11,36 @@ use orlop_fuzz::{InPieces, Plan, expand, mutate, pieces, room};
 fuzz_target!(|input: &[u8]| {
     let mut plan = Plan::new(input);
     let mut cuts = Plan::new(plan.take(4));
-    if plan.u8() % 8 == 0 {
+    if plan.u8().is_multiple_of(8) {
         drop(check(plan.rest(), &mut cuts));
         return;
     }
     let all: Vec<EncoderId> = EncoderId::all().collect();
     let encoder = plan.pick(&all);
-    let flushes = plan.u8() % 4 == 0;
+    let flushes = plan.u8().is_multiple_of(4);
     let (mut stream, mut expected) = (Vec::new(), Vec::new());
     // The end of a body that was not flushed may look as if it had been.
     let mut certain = true;
-    for _ in 0..1 + plan.below(3) {
+    for _ in 0..=plan.below(3) {
         stream.extend_from_slice(&header(&mut plan, encoder.name()));
         let room = room(&mut plan, 400_000);
         let content = expand(&mut plan, room);
-        match plan.u8() % 8 {
-            0 => {
-                let level = flate2::Compression::new(u32::from(plan.u8() % 10));
-                let mut zlib = flate2::write::DeflateEncoder::new(&mut stream, level);
-                std::io::Write::write_all(&mut zlib, &content).expect("memory can be written");
-                zlib.finish().expect("memory can be written");
-                certain = false;
+        if plan.u8().is_multiple_of(8) {
+            let level = flate2::Compression::new(u32::from(plan.u8() % 10));
+            let mut zlib = flate2::write::DeflateEncoder::new(&mut stream, level);
+            std::io::Write::write_all(&mut zlib, &content).expect("memory can be written");
+            zlib.finish().expect("memory can be written");
+            certain = false;
+        } else {
+            let mut encoder = encoder.encoder();
+            encoder.write(&content, &mut stream);
+            if flushes {
+                encoder.flush(&mut stream);
             }
-            _ => {
-                let mut encoder = encoder.encoder();
-                encoder.write(&content, &mut stream);
-                if flushes {
-                    encoder.flush(&mut stream);
-                }
-                encoder.finish(&mut stream);
-                let end = [0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff];
-                certain &= flushes
-                    || !(stream.ends_with(&end) || stream.ends_with(&[0, 0, 0xff, 0xff, 3, 0]));
-            }
+            encoder.finish(&mut stream);
+            let end = [0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff];
+            certain &=
+                flushes || !(stream.ends_with(&end) || stream.ends_with(&[0, 0, 0xff, 0xff, 3, 0]));
         }
         stream.extend_from_slice(&trailer(&content));
         expected.extend_from_slice(&content);

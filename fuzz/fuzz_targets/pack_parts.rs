@@ -92,7 +92,7 @@ fn footer(bytes: &[u8]) {
             assert!(Footer::decode(&footer, length.wrapping_add(1)).is_err());
         }
         Err(_) => {
-            assert!(parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(*part)).is_none())
+            assert!(parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(*part)).is_none());
         }
     }
     footer[usize::from(bytes.last().copied().unwrap_or_default()) % 88] ^= 1;

@@ -2,7 +2,6 @@
 //! `ORLOP_FUZZ_SEEDS` names, a folder for each, and ends.
 
 #![no_main]
-#![allow(clippy::disallowed_methods, reason = "there is no store here")]
 
 use std::fs;
 use std::path::PathBuf;

@@ -31,10 +31,13 @@ use orlop_fuzz::{Plan, mutate, store};
 /// So that a run ends, whatever sizes are claimed.
 const OUTPUT_MAX: u64 = 1 << 20;
 
+/// Chunks of any kind.
+type Chunks = Vec<(FrameKind, Vec<u8>)>;
+
 /// A store with three images, and the chunks of its metadata packs.
 struct Base {
     files: Files,
-    metadata: Vec<(Id, Vec<(FrameKind, Vec<u8>)>)>,
+    metadata: Vec<(Id, Chunks)>,
 }
 
 static BASE: LazyLock<Base> = LazyLock::new(|| {
@@ -78,7 +81,7 @@ fuzz_target!(|input: &[u8]| {
         let again = store.read_blob(stored.digest, u64::MAX).expect("what was just put");
         assert!(again == input);
     }
-    if plan.u8() % 4 == 0 {
+    if plan.u8().is_multiple_of(4) {
         let mut store = open(&memory).expect("it opened before");
         if store.reindex().is_ok() {
             read(&store);
@@ -183,7 +186,7 @@ fn changed(plan: &mut Plan<'_>) -> Files {
         let Some(path) = files.keys().nth(plan.below(files.len())).cloned() else { break };
         let Some(bytes) = files.remove(&path) else { break };
         let kind = plan.u8();
-        if kind % 8 == 0 {
+        if kind.is_multiple_of(8) {
             continue;
         }
         let mut bytes = bytes.to_vec();

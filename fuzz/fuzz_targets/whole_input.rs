@@ -22,7 +22,7 @@ fuzz_target!(|input: &[u8]| {
         return;
     }
     let (mut compressed, mut expected) = (Vec::new(), Vec::new());
-    for _ in 0..1 + plan.below(3) {
+    for _ in 0..=plan.below(3) {
         let room = room(&mut plan, 500_000);
         let content = expand(&mut plan, room);
         compress(kind, plan.u8(), &content, &mut compressed);
