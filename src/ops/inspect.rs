@@ -1,35 +1,39 @@
 //! `inspect`: all that the store knows of one image.
 
+use super::gather::{Gathered, GatheredManifest, Gatherer};
 use super::resolve::Resolved;
 use crate::catalog::ReferenceRow;
 use crate::digest::Digest;
-use crate::image::{Config, Manifest};
-use crate::store::{Result, Store, StoreError};
+use crate::store::{Result, Store};
 
-/// The largest config or manifest that is read into memory.
-const DOCUMENT_MAX: u64 = 8 << 20;
-
-/// One image in full.
+/// One image in full. Of an index, the image that was asked for, or else the one
+/// that stands for it.
 #[derive(Debug)]
 pub struct Inspected {
     /// All names of the revision.
     pub references: Vec<ReferenceRow>,
     /// The revision.
     pub resolved: Resolved,
-    /// The bytes of the config.
-    pub config: Vec<u8>,
-    /// The bytes of the manifest.
-    pub manifest: Vec<u8>,
+    /// The bytes of the index, where the root is one.
+    pub index: Option<Vec<u8>>,
+    /// The bytes of the manifest; none where nothing that an index lists is there.
+    pub manifest: Option<Vec<u8>>,
+    /// The bytes of the config, where it is an image's.
+    pub config: Option<Vec<u8>>,
     /// Lowest first.
     pub layers: Vec<InspectedLayer>,
 }
 
 /// One layer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct InspectedLayer {
-    /// Digest of its tar.
-    pub diff_id: Digest,
-    /// Bytes of its tar.
+    /// Digest of the blob.
+    pub digest: Digest,
+    /// As the manifest says.
+    pub media_type: String,
+    /// Digest of its tar; only images say it.
+    pub diff_id: Option<Digest>,
+    /// Bytes of its tar, or else of the blob.
     pub size: u64,
     /// Its share of the stored bytes: chunks that other layers use as well
     /// count for each.
@@ -38,39 +42,34 @@ pub struct InspectedLayer {
 
 /// Reads an image's documents and measures its layers.
 pub fn inspect(store: &Store, resolved: Resolved) -> Result<Inspected> {
-    let (config, manifest) = documents(store, &resolved)?;
+    let gathered = Gatherer::new(store).read(&resolved)?;
+    let manifest = chosen(&gathered, &resolved);
     let mut layers = Vec::new();
-    for (diff_id, size) in layers_of(&config, &manifest, &resolved)? {
-        layers.push(InspectedLayer { diff_id, size, stored: store.stored_bytes(diff_id)? });
+    for layer in manifest.map(|manifest| manifest.layers.as_slice()).unwrap_or_default() {
+        let descriptor = &layer.descriptor;
+        layers.push(InspectedLayer {
+            digest: descriptor.digest,
+            media_type: descriptor.media_type.clone(),
+            diff_id: layer.diff_id,
+            size: layer.plain_size(store)?,
+            stored: if layer.stored { store.stored_bytes(descriptor.digest)? } else { 0 },
+        });
     }
     let references = store.catalog().references_of(&resolved.revision)?;
-    Ok(Inspected { references, resolved, config, manifest, layers })
+    Ok(Inspected {
+        references,
+        index: gathered.indexes.first().map(|(_, bytes)| bytes.clone()),
+        manifest: manifest.map(|manifest| manifest.bytes.clone()),
+        config: manifest.and_then(|it| it.config.as_ref()).map(|(bytes, _)| bytes.clone()),
+        layers,
+        resolved,
+    })
 }
 
-/// The bytes of config and manifest.
-pub(super) fn documents(store: &Store, resolved: &Resolved) -> Result<(Vec<u8>, Vec<u8>)> {
-    let config = store.read_blob(resolved.revision.image_id, DOCUMENT_MAX)?;
-    let manifest = store.read_blob(resolved.revision.root, DOCUMENT_MAX)?;
-    Ok((config, manifest))
-}
-
-/// Diff IDs and sizes of the layers, which are stored as tars.
-pub(super) fn layers_of(
-    config: &[u8],
-    manifest: &[u8],
-    resolved: &Resolved,
-) -> Result<Vec<(Digest, u64)>> {
-    let damaged = |source| StoreError::Json {
-        what: "image",
-        path: resolved.revision.root.hex().into(),
-        source,
-    };
-    let config = Config::parse(config).map_err(damaged)?;
-    let manifest = Manifest::parse(manifest).map_err(damaged)?;
-    Ok(config
-        .diff_ids()
-        .iter()
-        .copied()
-        .zip(manifest.layers.iter().map(|layer| layer.size))
-        .collect())
+/// The image that was asked for, or else the one that the revision is shown as.
+fn chosen<'g>(gathered: &'g Gathered, resolved: &Resolved) -> Option<&'g GatheredManifest> {
+    let asked = |it: &&GatheredManifest| Some(it.descriptor.digest) == resolved.manifest;
+    let shown = |it: &&GatheredManifest| it.manifest.config.digest == resolved.revision.image_id;
+    let all = || gathered.manifests.iter();
+    all().find(asked).or_else(|| all().find(shown)).or_else(|| all().next())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::inspect::{documents, layers_of};
+use super::gather::Gatherer;
 use super::resolve::Resolved;
 use crate::catalog::RevisionRow;
 use crate::digest::{Digest, Id};
@@ -108,15 +108,19 @@ fn measure(
 ) -> Result<(HashMap<Digest, u64>, OwnedBytes)> {
     let mut sizes = HashMap::new();
     let mut owners = store.owners();
+    let mut gatherer = Gatherer::new(store);
     for (owner, rows) in (0u32..).zip(repositories.values()) {
         let mut blobs = BTreeSet::new();
         for revision in rows {
             let resolved = Resolved { revision: revision.clone(), reference: None, manifest: None };
-            let (config, manifest) = documents(store, &resolved)?;
-            blobs.extend([revision.image_id, revision.root]);
-            for (diff_id, size) in layers_of(&config, &manifest, &resolved)? {
-                sizes.insert(diff_id, size);
-                blobs.insert(diff_id);
+            let gathered = gatherer.read(&resolved)?;
+            blobs.extend(gathered.indexes.iter().map(|(digest, _)| *digest));
+            for manifest in gathered.manifests.iter().chain(&gathered.referrers) {
+                blobs.extend([manifest.descriptor.digest, manifest.manifest.config.digest]);
+                for layer in manifest.layers.iter().filter(|layer| layer.stored) {
+                    blobs.insert(layer.descriptor.digest);
+                    sizes.insert(layer.plain_digest(), layer.plain_size(store)?);
+                }
             }
         }
         for digest in blobs {

@@ -41,8 +41,10 @@ struct Row {
     size: u64,
     added: u64,
     layers: Vec<Layer>,
-    config: Box<RawValue>,
-    manifest: Box<RawValue>,
+    config: Option<Box<RawValue>>,
+    manifest: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<Box<RawValue>>,
 }
 
 #[derive(Serialize)]
@@ -55,7 +57,10 @@ struct Root {
 
 #[derive(Serialize)]
 struct Layer {
-    diff_id: String,
+    digest: String,
+    #[serde(rename = "mediaType")]
+    media_type: String,
+    diff_id: Option<String>,
     size: u64,
     stored: u64,
 }
@@ -72,7 +77,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> Printed {
 fn row(found: Inspected) -> Result<Row, Failure> {
     let revision = found.resolved.revision;
     let layers = found.layers.iter().map(|layer| Layer {
-        diff_id: layer.diff_id.to_string(),
+        digest: layer.digest.to_string(),
+        media_type: layer.media_type.clone(),
+        diff_id: layer.diff_id.map(|diff_id| diff_id.to_string()),
         size: layer.size,
         stored: layer.stored,
     });
@@ -92,8 +99,9 @@ fn row(found: Inspected) -> Result<Row, Failure> {
         size: revision.size,
         added: revision.added,
         layers: layers.collect(),
-        config: raw(&found.config)?,
-        manifest: raw(&found.manifest)?,
+        config: found.config.as_deref().map(raw).transpose()?,
+        manifest: found.manifest.as_deref().map(raw).transpose()?,
+        index: found.index.as_deref().map(raw).transpose()?,
     })
 }
 
