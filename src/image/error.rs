@@ -186,7 +186,7 @@ pub enum Error {
         evidence: &'static str,
     },
     /// Something that holds no images, or holds them in another form.
-    #[error("not an image archive, but {lookalike}: found `{evidence}`; {}", lookalike.advice())]
+    #[error("found {lookalike} instead of an image archive: `{evidence}`; {}", lookalike.advice())]
     LooksLike {
         /// What it is.
         lookalike: Lookalike,
@@ -217,6 +217,9 @@ pub enum Error {
         /// The digest of the blob.
         digest: Digest,
     },
+    /// An archive of Docker before 1.10 without images.
+    #[error("`repositories` lists no images")]
+    NoNames,
     /// An image of Docker before 1.10 that is its own parent.
     #[error("image `{id}` is among its own parents")]
     ParentCycle {

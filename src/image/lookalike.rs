@@ -46,7 +46,7 @@ impl fmt::Display for Lookalike {
             Self::Container => "the files of one container",
             Self::System => "a file system",
             Self::Chart => "a Helm chart",
-            Self::Folder => "an image archive inside a folder",
+            Self::Folder => "a folder around an image archive",
         })
     }
 }

@@ -1,10 +1,12 @@
 //! The small bodies of an archive that comes as a stream, kept until the
 //! document that says what they are has come.
 //!
-//! Bounded: documents up to 4 MiB and anything else up to 64 KiB, 32 MiB
-//! together; the four documents with fixed names have their own room, so a
-//! flood of small files can't push them out. Judges by names and first bytes
-//! only.
+//! Bounded: documents up to 4 MiB and anything else up to 64 KiB. There are
+//! rooms of their own for the four documents with fixed names, for documents that
+//! are as small as manifests and configs mostly are, for larger ones, and for the
+//! rest, so that a flood of one kind can't push out another: layouts hold small
+//! layers and large statements about images as well. Judges by names and first
+//! bytes only.
 
 use std::collections::HashMap;
 
@@ -14,7 +16,10 @@ use crate::image::members::{Member, MemberKind};
 pub const MOST_DOCUMENT: u64 = 4 << 20;
 /// The most bytes of anything else that is kept.
 pub(super) const MOST_OTHER: u64 = 64 << 10;
-const MOST_TOGETHER: u64 = 32 << 20;
+/// Up to this length a document is a small one.
+const MOST_SMALL: u64 = 64 << 10;
+/// The most bytes of small documents, larger documents and anything else.
+const ROOMS: [u64; 3] = [32 << 20, 32 << 20, 16 << 20];
 const FIXED: [&str; 4] = ["manifest.json", "index.json", "oci-layout", "repositories"];
 
 /// Bodies by member index.
@@ -22,7 +27,7 @@ const FIXED: [&str; 4] = ["manifest.json", "index.json", "oci-layout", "reposito
 pub struct SmallBodies {
     bodies: HashMap<usize, Vec<u8>>,
     fixed: [Option<usize>; 4],
-    together: u64,
+    together: [u64; ROOMS.len()],
 }
 
 impl SmallBodies {
@@ -40,10 +45,9 @@ impl SmallBodies {
         if FIXED.contains(&member.path.as_str()) {
             return member.size <= MOST_DOCUMENT;
         }
-        let first = head.iter().find(|byte| !byte.is_ascii_whitespace());
-        let document = matches!(first, Some(b'{' | b'['));
-        let most = if document { MOST_DOCUMENT } else { MOST_OTHER };
-        member.size <= most && self.together + member.size <= MOST_TOGETHER
+        let most = if is_document(head) { MOST_DOCUMENT } else { MOST_OTHER };
+        let room = room(member.size, head);
+        member.size <= most && self.together[room] + member.size <= ROOMS[room]
     }
 
     /// Keeps the whole body of a member that [`wants`](Self::wants) accepted.
@@ -54,7 +58,7 @@ impl SmallBodies {
                     self.bodies.remove(&earlier);
                 }
             }
-            None => self.together += body.len() as u64,
+            None => self.together[room(member.size, &body)] += body.len() as u64,
         }
         self.bodies.insert(member.index, body);
     }
@@ -62,6 +66,20 @@ impl SmallBodies {
     /// The body of the member with this index, if it was kept.
     pub fn get(&self, index: usize) -> Option<&[u8]> {
         self.bodies.get(&index).map(Vec::as_slice)
+    }
+}
+
+fn is_document(head: &[u8]) -> bool {
+    let first = head.iter().find(|byte| !byte.is_ascii_whitespace());
+    matches!(first, Some(b'{' | b'['))
+}
+
+/// Which room a body is counted in.
+fn room(size: u64, head: &[u8]) -> usize {
+    match is_document(head) {
+        true if size <= MOST_SMALL => 0,
+        true => 1,
+        false => 2,
     }
 }
 
@@ -97,7 +115,7 @@ mod tests {
                 kept += MOST_OTHER;
             }
         }
-        assert_eq!(kept, MOST_TOGETHER);
+        assert_eq!(kept, ROOMS[2]);
         for index in [2000, 2001] {
             let list = member(index, "manifest.json", 2);
             assert!(bodies.wants(&list, b"[]"));
@@ -105,5 +123,24 @@ mod tests {
         }
         assert_eq!((bodies.get(2000), bodies.get(2001)), (None, Some(&b"[]"[..])));
         assert_eq!(bodies.get(999), None);
+    }
+
+    #[test]
+    fn large_documents_do_not_push_out_small_ones() {
+        let mut bodies = SmallBodies::new();
+        let mut index = 0;
+        loop {
+            let large = member(index, "x", MOST_DOCUMENT);
+            if !bodies.wants(&large, b"{") {
+                break;
+            }
+            let mut body = vec![b' '; usize::try_from(MOST_DOCUMENT).unwrap()];
+            body[0] = b'{';
+            bodies.keep(&large, body);
+            index += 1;
+        }
+        assert_eq!(index as u64, ROOMS[1] / MOST_DOCUMENT);
+        assert!(bodies.wants(&member(index, "x", MOST_SMALL), b"{"));
+        assert!(bodies.wants(&member(index, "x", 7), b"layer"));
     }
 }

@@ -192,7 +192,9 @@ impl Images<'_, '_, '_, '_> {
             } else {
                 Some(Warning::LayersDiffer { config })
             };
-            warning.into_iter().for_each(|warning| self.state.warnings.push(warning));
+            if let Some(warning) = warning {
+                self.state.warnings.push(warning);
+            }
         }
         let found = &self.state.found;
         let right = |&&at: &&usize| is_itself(&found[at]) || fits(&found[at]);

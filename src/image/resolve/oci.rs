@@ -68,16 +68,15 @@ pub(super) fn add_roots(
     let index = Index::parse(bytes).map_err(not_valid("index", INDEX))?;
     let mut by_digest: HashMap<Digest, Option<usize>> = HashMap::new();
     for descriptor in &index.manifests {
-        let at = match by_digest.get(&descriptor.digest) {
-            Some(&at) => at,
-            None => {
-                state.listed += 1;
-                let found = Walk { reader, warnings: &mut state.warnings }.root(descriptor)?;
-                let at = found.is_some().then_some(state.found.len());
-                state.found.extend(found);
-                by_digest.insert(descriptor.digest, at);
-                at
-            }
+        let at = if let Some(&at) = by_digest.get(&descriptor.digest) {
+            at
+        } else {
+            state.listed += 1;
+            let found = Walk { reader, warnings: &mut state.warnings }.root(descriptor)?;
+            let at = found.is_some().then_some(state.found.len());
+            state.found.extend(found);
+            by_digest.insert(descriptor.digest, at);
+            at
         };
         if let Some(at) = at {
             name(descriptor, at, state);
@@ -90,21 +89,19 @@ pub(super) fn add_roots(
 fn name(descriptor: &Descriptor, at: usize, state: &mut State) {
     let texts = [FULL_NAME, NAME].map(|key| descriptor.annotations.get(key));
     let mut texts = texts.into_iter().flatten().filter(|text| !text.is_empty());
-    match texts.clone().find_map(|text| Reference::parse_tagged(text).ok()) {
-        Some(reference) => {
-            state.names.claim(&reference, at, &mut state.found, &mut state.warnings);
-        }
-        None => {
-            let nameless = &mut state.found[at].nameless;
-            *nameless = texts.next().map(|text| shown(text)).or(nameless.take());
-        }
+    let reference = texts.clone().find_map(|text| Reference::parse_tagged(text).ok());
+    if let Some(reference) = reference {
+        state.names.claim(&reference, at, &mut state.found, &mut state.warnings);
+    } else {
+        let nameless = &mut state.found[at].nameless;
+        *nameless = texts.next().map(|text| shown(text)).or(nameless.take());
     }
 }
 
 /// What a descriptor led to.
 enum Node {
     Index(Document, Index),
-    Manifest(Document, Manifest),
+    Manifest(Document, Box<Manifest>),
     /// Something that is neither.
     Other,
     Absent,
@@ -244,7 +241,7 @@ impl Walk<'_, '_, '_, '_> {
             Ok(Node::Index(document, index))
         } else {
             let manifest = Manifest::parse(&document.bytes).map_err(not_valid)?;
-            Ok(Node::Manifest(document, manifest))
+            Ok(Node::Manifest(document, Box::new(manifest)))
         }
     }
 
@@ -313,7 +310,8 @@ impl Walk<'_, '_, '_, '_> {
             Err(error) if is_image => return Err(not_valid("config", &path)(error)),
             Err(_) => Config::default(),
         };
-        let media_type = descriptor.media_type.clone();
+        let given = descriptor.media_type.as_str();
+        let media_type = if given.is_empty() { media_type::OCI_CONFIG } else { given }.to_owned();
         let document = Document { digest: descriptor.digest, media_type, bytes };
         Ok(Some(FoundConfig::Given { document, parsed, path }))
     }

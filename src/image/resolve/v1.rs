@@ -17,7 +17,7 @@ use crate::image::members::MemberKind;
 use crate::image::reference::Reference;
 use crate::image::resolve::oci::platform_of;
 use crate::image::resolve::reader::{Reader, not_valid};
-use crate::image::resolve::{Found, REPOSITORIES, State};
+use crate::image::resolve::{Found, REPOSITORIES, State, v1_config};
 
 const JSON: &str = "/json";
 const LAYER: &str = "/layer.tar";
@@ -63,12 +63,11 @@ pub(super) fn add_images(
     for (repository, tags) in &names {
         for (tag, id) in tags.iter().flatten() {
             let reference = Reference::parse_tagged(&format!("{repository}:{tag}"))?;
-            let at = match places.get(id.as_str()) {
-                Some(&at) => at,
-                None => {
-                    state.found.push(image(reader, &steps, id)?);
-                    state.found.len() - 1
-                }
+            let at = if let Some(&at) = places.get(id.as_str()) {
+                at
+            } else {
+                state.found.push(image(reader, &steps, id)?);
+                state.found.len() - 1
             };
             places.insert(id, at);
             state.names.claim(&reference, at, &mut state.found, &mut state.warnings);
@@ -78,12 +77,12 @@ pub(super) fn add_images(
     for &id in ids.iter().filter(|&&id| !parents.contains(id) && !places.contains_key(id)) {
         state.found.push(image(reader, &steps, id)?);
     }
-    if state.found.is_empty() {
+    match (state.found.is_empty(), ids.first()) {
+        (false, _) => Ok(true),
         // Each is the parent of another.
-        let id = ids.first().copied().unwrap_or(REPOSITORIES);
-        return Err(Error::ParentCycle { id: shown(id) });
+        (true, Some(id)) => Err(Error::ParentCycle { id: shown(id) }),
+        (true, None) => Err(Error::NoNames),
     }
-    Ok(true)
 }
 
 /// The folders at the top that hold a `json` and a `layer.tar`, or are one that
@@ -112,6 +111,7 @@ fn step<'b>(reader: &Reader<'_, '_, 'b>, id: &str) -> Result<Option<Step<'b>>, E
     let Some(json) = reader.body("config", place)? else {
         return Ok(None);
     };
+    v1_config::check(json).map_err(not_valid("config", &path))?;
     let view: View = serde_json::from_slice(json).map_err(not_valid("config", &path))?;
     Ok(Some(Step { json, parent: view.parent.filter(|parent| !parent.is_empty()) }))
 }

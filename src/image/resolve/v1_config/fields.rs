@@ -56,8 +56,8 @@ struct Container {
     attach_stdout: bool,
     #[serde(deserialize_with = "null_as_empty")]
     attach_stderr: bool,
-    #[serde(deserialize_with = "null_as_empty", skip_serializing_if = "BTreeMap::is_empty")]
-    exposed_ports: BTreeMap<String, Empty>,
+    #[serde(deserialize_with = "null_as_empty", skip_serializing_if = "Set::is_empty")]
+    exposed_ports: Set,
     #[serde(deserialize_with = "null_as_empty")]
     tty: bool,
     #[serde(deserialize_with = "null_as_empty")]
@@ -72,7 +72,7 @@ struct Container {
     args_escaped: bool,
     #[serde(deserialize_with = "null_as_empty")]
     image: String,
-    volumes: Option<BTreeMap<String, Empty>>,
+    volumes: Option<Set>,
     #[serde(deserialize_with = "null_as_empty")]
     working_dir: String,
     entrypoint: Option<Words>,
@@ -90,9 +90,15 @@ struct Container {
     shell: Words,
 }
 
-/// A member of a set.
+/// A set, which Go has as a map to nothing.
 #[derive(Default, Serialize, Deserialize)]
-struct Empty {}
+#[serde(transparent)]
+#[expect(clippy::zero_sized_map_values, reason = "serde writes a set as a list")]
+struct Set(BTreeMap<String, Nothing>);
+
+#[derive(Serialize, Deserialize)]
+#[expect(clippy::empty_structs_with_brackets, reason = "it is written as `{}`")]
+struct Nothing {}
 
 /// A list, or one word alone.
 #[derive(Default, Serialize)]
@@ -105,6 +111,10 @@ pub(super) struct Time(String);
 impl Fields {
     /// Reads a document. Invalid UTF-8 inside strings is replaced, as in Docker.
     pub(super) fn parse(json: &[u8]) -> Result<Self, serde_json::Error> {
+        // serde would take a list of the fields as well.
+        if !json.trim_ascii_start().starts_with(b"{") {
+            return Err(serde_json::Error::custom("expected an object"));
+        }
         serde_json::from_str(&String::from_utf8_lossy(json))
     }
 
@@ -115,6 +125,12 @@ impl Fields {
 }
 
 impl Words {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Set {
     fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
