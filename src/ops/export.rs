@@ -10,7 +10,7 @@ mod select;
 
 use std::io::{self, Write};
 
-use super::gather::Gathered;
+use super::gather::Gatherer;
 use super::resolve::Resolved;
 use crate::digest::Digest;
 use crate::fs::folder::FolderOutput;
@@ -193,6 +193,11 @@ pub enum Note {
         /// How many.
         count: usize,
     },
+    /// The record of a revision can't be read, and with it what is about it.
+    RecordDamaged {
+        /// As a person would name it.
+        image: String,
+    },
     /// The layers of an image were decompressed for the consumer's sake.
     ZstdMadePlain {
         /// The manifest that lists them.
@@ -226,6 +231,9 @@ impl std::fmt::Display for Note {
             Self::ReferrersRefused { image, count } => {
                 let s = plural(*count);
                 write!(f, "{image}: left out {count} manifest{s} about it, for this target")
+            }
+            Self::RecordDamaged { image } => {
+                write!(f, "{image}: its record is damaged; signatures that it names are left out")
             }
             Self::ZstdMadePlain { manifest } => {
                 let manifest = manifest.short();
@@ -265,13 +273,13 @@ impl<'s> Export<'s> {
         options: &ExportOptions,
         progress: &'s dyn Progress,
     ) -> Result<Self, ExportError> {
-        let mut blobs = Blobs::new(store, progress);
+        let (mut blobs, mut gatherer) = (Blobs::new(store, progress), Gatherer::new(store));
         let (mut emit, mut roots, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         if options.layers != LayerCompression::Keep {
             progress.begin(None);
         }
         for resolved in images {
-            let gathered = Gathered::read(store, resolved)?;
+            let gathered = gatherer.read(resolved)?;
             let image = select::select(resolved, &gathered, options, &mut blobs, &mut notes)?;
             let artifacts =
                 options.takes(Lack::Artifacts) && options.format != Format::DockerLegacy;

@@ -1,25 +1,23 @@
 //! All that the store has of a revision: its root, what is below it, and what is
 //! about it.
 //!
-//! Documents are read into memory, layers are only named. A manifest counts as
-//! there if all of its blobs are, but for layers that are meant to be elsewhere.
-//! What a root lists and the store lacks is `absent`, and no error: archives
-//! often hold one image of an index.
+//! Documents are read into memory, layers are only named. What a root lists and its
+//! archive didn't hold is `absent`, whatever else is in the store, so that the same
+//! revision always is the same. All else must be there; whoever reads it finds out.
 
 use std::collections::HashSet;
 
 use super::resolve::Resolved;
 use crate::catalog::RevisionRow;
-use crate::digest::Digest;
+use crate::digest::{Digest, Id};
 use crate::image::{Config, Descriptor, Index, Manifest, ManifestKind, Platform, media_type};
-use crate::store::record::Revision;
+use crate::store::record::{Root, SaveRecord};
 use crate::store::{Result, Store, StoreError};
-use crate::varint::in_memory;
 
 /// The largest document that is read into memory.
 pub(super) const DOCUMENT_MAX: u64 = 8 << 20;
-/// Indexes in indexes; nobody nests them deeper.
-const DEPTH_MAX: usize = 4;
+/// How deep indexes stand in indexes. Archives are read to a depth of 8.
+const DEPTH_MAX: usize = 10;
 
 /// What BuildKit says of the manifests of its attestations.
 const ATTESTATION: (&str, &str) = ("vnd.docker.reference.type", "attestation-manifest");
@@ -35,10 +33,12 @@ pub(super) struct Gathered {
     pub(super) indexes: Vec<(Digest, Vec<u8>)>,
     /// The manifests that are there, each once, in the order of their indexes.
     pub(super) manifests: Vec<GatheredManifest>,
-    /// What is listed and not there, in whole or in part.
+    /// What is listed and was not in the archive, in whole or in part.
     pub(super) absent: Vec<Descriptor>,
     /// Manifests that are about the root or something below it.
     pub(super) referrers: Vec<GatheredManifest>,
+    /// Whether referrers can't be known.
+    pub(super) record_damaged: bool,
 }
 
 /// A manifest and what it lists.
@@ -65,99 +65,161 @@ pub(super) struct GatheredLayer {
     pub(super) descriptor: Descriptor,
     /// Digest of its plain tar, as the config says; only images have them.
     pub(super) diff_id: Option<Digest>,
-    /// Whether the store has the blob.
+    /// Whether the archive held the blob.
     pub(super) stored: bool,
 }
 
-impl Gathered {
+/// Reads what belongs to revisions, one after the other.
+#[derive(Debug)]
+pub(super) struct Gatherer<'s> {
+    store: &'s Store,
+    /// The record that was read last: often the next revision is in it as well.
+    record: Option<(Id, SaveRecord)>,
+    /// What the revision's archive didn't hold, where its record says so.
+    not_shipped: Option<HashSet<Digest>>,
+}
+
+impl<'s> Gatherer<'s> {
+    pub(super) fn new(store: &'s Store) -> Self {
+        Self { store, record: None, not_shipped: None }
+    }
+
     /// Reads what belongs to a revision.
-    pub(super) fn read(store: &Store, resolved: &Resolved) -> Result<Self> {
+    pub(super) fn read(&mut self, resolved: &Resolved) -> Result<Gathered> {
         let revision = &resolved.revision;
+        let referrers = self.consult_record(revision)?;
         let root = Descriptor::new(&revision.root_type, revision.root, revision.root_size);
-        let mut gathered = Self {
+        let mut gathered = Gathered {
             root: root.clone(),
             indexes: Vec::new(),
             manifests: Vec::new(),
             absent: Vec::new(),
             referrers: Vec::new(),
+            record_damaged: self.not_shipped.is_none(),
         };
-        let recorded = recorded(store, revision)?;
-        for referrer in recorded.iter().flat_map(|recorded| &recorded.referrers) {
-            let bytes = store.read_blob(referrer.digest, DOCUMENT_MAX)?;
+        for referrer in referrers {
+            let bytes = self.store.read_blob(referrer.digest, DOCUMENT_MAX)?;
             let given = Descriptor::new(&referrer.media_type, referrer.digest, referrer.size);
-            if let (manifest, true) = GatheredManifest::read(store, given, bytes)? {
+            if let (manifest, true) = self.manifest(given, bytes)? {
                 gathered.referrers.push(manifest);
             }
         }
-        let bytes = store.read_blob(revision.root, DOCUMENT_MAX)?;
+        let bytes = self.store.read_blob(revision.root, DOCUMENT_MAX)?;
         if is_index(&revision.root_type, &bytes) {
-            gathered.descend(store, revision.root, bytes, &mut HashSet::new(), 0)?;
+            self.descend(&mut gathered, revision.root, bytes, &mut HashSet::new(), 0)?;
             return Ok(gathered);
         }
-        let (manifest, whole) = GatheredManifest::read(store, root, bytes)?;
+        let (manifest, whole) = self.manifest(root, bytes)?;
         if !whole {
             let layers = manifest.layers.iter().filter(|layer| !layer.stored);
             let missing = layers.map(|layer| layer.descriptor.digest).next();
             let digest = missing.unwrap_or(manifest.manifest.config.digest);
             return Err(StoreError::NoBlob { digest });
         }
-        // A manifest may say what it is, where the revision doesn't.
-        if let Some(own) = &manifest.manifest.media_type {
-            gathered.root.media_type.clone_from(own);
-        }
         gathered.manifests.push(manifest);
         Ok(gathered)
     }
 
+    /// Looks up what the archive didn't hold; returns what is about the revision.
+    /// Where the record is damaged, the catalog must do.
+    fn consult_record(&mut self, revision: &RevisionRow) -> Result<Vec<Root>> {
+        let id = revision.record;
+        let record = match self.record.take().filter(|(known, _)| *known == id) {
+            Some((_, record)) => record,
+            None => match self.store.record(id) {
+                Err(error) if error.is_damage() => {
+                    self.not_shipped = None;
+                    return Ok(Vec::new());
+                }
+                record => record?,
+            },
+        };
+        let place = usize::try_from(revision.position).unwrap_or(usize::MAX);
+        let (mut not_shipped, mut referrers) = (HashSet::new(), Vec::new());
+        if let Some(given) = record.revisions.get(place) {
+            not_shipped.extend(given.not_shipped.iter().copied());
+            referrers.clone_from(&given.referrers);
+        }
+        self.not_shipped = Some(not_shipped);
+        self.record = Some((id, record));
+        Ok(referrers)
+    }
+
+    /// Whether the archive didn't hold a blob.
+    fn lacks(&self, digest: Digest) -> Result<bool> {
+        match &self.not_shipped {
+            Some(not_shipped) => Ok(not_shipped.contains(&digest)),
+            None => Ok(self.store.catalog().blob(digest)?.is_none()),
+        }
+    }
+
     /// Reads an index and what it lists.
     fn descend(
-        &mut self,
-        store: &Store,
+        &self,
+        gathered: &mut Gathered,
         digest: Digest,
         bytes: Vec<u8>,
         seen: &mut HashSet<Digest>,
         depth: usize,
     ) -> Result<()> {
         let index = Index::parse(&bytes).map_err(|source| damaged(digest, source))?;
-        self.indexes.push((digest, bytes));
+        gathered.indexes.push((digest, bytes));
+        if depth > DEPTH_MAX {
+            let need = format!("more than {DEPTH_MAX} indexes in one another");
+            return Err(StoreError::Unsupported { thing: format!("index {digest}"), need });
+        }
         for child in index.manifests {
             if !seen.insert(child.digest) {
                 continue;
             }
-            let small = child.size <= DOCUMENT_MAX && depth < DEPTH_MAX;
-            if !small || !is_listed(store, child.digest)? {
-                self.absent.push(child);
+            if self.lacks(child.digest)? {
+                gathered.absent.push(child);
                 continue;
             }
-            let bytes = store.read_blob(child.digest, DOCUMENT_MAX)?;
+            let bytes = self.store.read_blob(child.digest, DOCUMENT_MAX)?;
             if is_index(&child.media_type, &bytes) {
-                self.descend(store, child.digest, bytes, seen, depth + 1)?;
+                self.descend(gathered, child.digest, bytes, seen, depth + 1)?;
                 continue;
             }
-            match GatheredManifest::read(store, child.clone(), bytes)? {
-                (manifest, true) => self.manifests.push(manifest),
-                (_, false) => self.absent.push(child),
+            match self.manifest(child.clone(), bytes)? {
+                (manifest, true) => gathered.manifests.push(manifest),
+                (_, false) => gathered.absent.push(child),
             }
         }
         Ok(())
     }
 
-    /// The layers of all manifests.
-    pub(super) fn layers(&self) -> impl Iterator<Item = &GatheredLayer> {
-        self.manifests.iter().chain(&self.referrers).flat_map(|manifest| &manifest.layers)
-    }
-
-    /// All blobs that belong to the revision and are there.
-    pub(super) fn blobs(&self) -> Vec<Digest> {
-        let mut blobs: Vec<Digest> = self.indexes.iter().map(|(digest, _)| *digest).collect();
-        for manifest in self.manifests.iter().chain(&self.referrers) {
-            blobs.extend([manifest.descriptor.digest, manifest.manifest.config.digest]);
+    /// Reads a manifest; also says whether all that it lists is there.
+    fn manifest(&self, descriptor: Descriptor, bytes: Vec<u8>) -> Result<(GatheredManifest, bool)> {
+        let failed = |source| damaged(descriptor.digest, source);
+        let manifest = Manifest::parse(&bytes).map_err(failed)?;
+        let mut whole = !self.lacks(manifest.config.digest)?;
+        let mut config = None;
+        if whole && manifest.config.size <= DOCUMENT_MAX {
+            let bytes = self.store.read_blob(manifest.config.digest, DOCUMENT_MAX)?;
+            let parsed = Config::parse(&bytes).ok().filter(|config| config.rootfs.is_some());
+            config = parsed.map(|parsed| (bytes, parsed));
         }
-        let stored = self.layers().filter(|layer| layer.stored);
-        blobs.extend(stored.map(|layer| layer.descriptor.digest));
-        blobs
+        let diff_ids = config.as_ref().map(|(_, config)| config.diff_ids()).unwrap_or_default();
+        let kind = kind(&descriptor, config.is_some());
+        let mut layers = Vec::new();
+        for (at, layer) in manifest.layers.iter().enumerate() {
+            let stored = !self.lacks(layer.digest)?;
+            whole &= stored || media_type::is_foreign(&layer.media_type);
+            let diff_id = diff_ids.get(at).copied();
+            layers.push(GatheredLayer { descriptor: layer.clone(), diff_id, stored });
+        }
+        // A config that lists other layers can't say what ours are.
+        if diff_ids.len() != layers.len() {
+            for layer in &mut layers {
+                layer.diff_id = None;
+            }
+        }
+        Ok((GatheredManifest { descriptor, bytes, manifest, kind, config, layers }, whole))
     }
+}
 
+impl Gathered {
     /// Whether the root is an index.
     pub(super) fn is_index(&self) -> bool {
         !self.indexes.is_empty()
@@ -169,36 +231,20 @@ impl Gathered {
     }
 }
 
-impl GatheredManifest {
-    /// Reads a manifest; also says whether all that it lists is there.
-    fn read(store: &Store, descriptor: Descriptor, bytes: Vec<u8>) -> Result<(Self, bool)> {
-        let failed = |source| damaged(descriptor.digest, source);
-        let manifest = Manifest::parse(&bytes).map_err(failed)?;
-        let mut whole = is_listed(store, manifest.config.digest)?;
-        let mut config = None;
-        if whole && manifest.config.size <= DOCUMENT_MAX {
-            let bytes = store.read_blob(manifest.config.digest, DOCUMENT_MAX)?;
-            let parsed = Config::parse(&bytes).ok().filter(|config| config.rootfs.is_some());
-            config = parsed.map(|parsed| (bytes, parsed));
-        }
-        let diff_ids = config.as_ref().map(|(_, config)| config.diff_ids()).unwrap_or_default();
-        let kind = kind(&descriptor, config.is_some());
-        let mut layers = Vec::new();
-        for (at, layer) in manifest.layers.iter().enumerate() {
-            let stored = is_listed(store, layer.digest)?;
-            whole &= stored || is_foreign(&layer.media_type);
-            let diff_id = diff_ids.get(at).copied();
-            layers.push(GatheredLayer { descriptor: layer.clone(), diff_id, stored });
-        }
-        // A config that lists other layers can't say what ours are.
-        if diff_ids.len() != layers.len() {
-            for layer in &mut layers {
-                layer.diff_id = None;
-            }
-        }
-        Ok((Self { descriptor, bytes, manifest, kind, config, layers }, whole))
+impl GatheredLayer {
+    /// The diff ID, or else the digest of the blob.
+    pub(super) fn plain_digest(&self) -> Digest {
+        self.diff_id.unwrap_or(self.descriptor.digest)
     }
 
+    /// Bytes of its tar, or else of the blob.
+    pub(super) fn plain_size(&self, store: &Store) -> Result<u64> {
+        let plain = store.catalog().blob(self.plain_digest())?;
+        Ok(plain.map_or(self.descriptor.size, |plain| plain.size))
+    }
+}
+
+impl GatheredManifest {
     /// What the image runs on: as its index says, or else its config.
     pub(super) fn platform(&self) -> Platform {
         let listed = self.descriptor.platform.clone();
@@ -213,21 +259,6 @@ impl GatheredManifest {
             }
         })
     }
-}
-
-/// What the record says of a revision; `None` where that can't be read any more,
-/// since images are whole without it.
-pub(super) fn recorded(store: &Store, revision: &RevisionRow) -> Result<Option<Revision>> {
-    match store.record(revision.record) {
-        Ok(record) => Ok(record.revisions.into_iter().nth(in_memory(revision.position))),
-        Err(error) if error.is_damage() => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Whether the store ever had it. If it is damaged, reading it says how.
-fn is_listed(store: &Store, digest: Digest) -> Result<bool> {
-    Ok(store.catalog().blob(digest)?.is_some())
 }
 
 fn damaged(digest: Digest, source: serde_json::Error) -> StoreError {
@@ -251,9 +282,4 @@ fn kind(descriptor: &Descriptor, is_image: bool) -> ManifestKind {
     } else {
         ManifestKind::Artifact
     }
-}
-
-/// Whether a layer is meant to be fetched from elsewhere.
-fn is_foreign(media_type: &str) -> bool {
-    media_type.contains("nondistributable") || media_type.contains(".foreign.")
 }

@@ -1,80 +1,93 @@
 //! `inspect`: all that the store knows of one image.
 
-use super::gather::{Gathered, GatheredManifest, recorded};
+use super::gather::{Gathered, GatheredManifest, Gatherer};
 use super::resolve::Resolved;
 use crate::catalog::ReferenceRow;
 use crate::digest::Digest;
 use crate::store::record::{IndexedImage, Root};
 use crate::store::{Result, Store};
+use crate::varint::in_memory;
 
-/// One image in full.
+/// One image in full. Of an index, the image that was asked for, or else the one
+/// that stands for it.
 #[derive(Debug)]
 pub struct Inspected {
     /// All names of the revision.
     pub references: Vec<ReferenceRow>,
     /// The revision.
     pub resolved: Resolved,
-    /// The bytes of the config, if it is that of an image: of an index, of the image
-    /// that was asked for, or else of the one that stands for all.
+    /// The bytes of the index, where the root is one.
+    pub index: Option<Vec<u8>>,
+    /// The bytes of the manifest; none where nothing that an index lists is there.
+    pub manifest: Option<Vec<u8>>,
+    /// The bytes of the config, where it is an image's.
     pub config: Option<Vec<u8>>,
-    /// The bytes of the root.
-    pub manifest: Vec<u8>,
-    /// Of the image whose config it is; lowest first.
-    pub layers: Vec<InspectedLayer>,
     /// Of an index, its images that were saved.
     pub images: Vec<IndexedImage>,
     /// Manifests about the root, or about what is below it.
     pub referrers: Vec<Root>,
     /// What is listed below the root and was not in the archive.
     pub not_shipped: Vec<Digest>,
+    /// Lowest first.
+    pub layers: Vec<InspectedLayer>,
 }
 
 /// One layer.
 #[derive(Debug, Clone)]
 pub struct InspectedLayer {
-    /// As the manifest lists it.
+    /// Digest of the blob.
     pub digest: Digest,
-    /// Likewise.
+    /// As the manifest says.
     pub media_type: String,
-    /// Digest of its plain tar.
+    /// Digest of its tar; only images say it.
     pub diff_id: Option<Digest>,
-    /// Bytes of its plain tar, or else of what is listed.
+    /// Bytes of its tar, or else of the blob.
     pub size: u64,
     /// Its share of the stored bytes: chunks that other layers use as well
-    /// count for each. 0 if it isn't there.
+    /// count for each.
     pub stored: u64,
 }
 
 /// Reads an image's documents and measures its layers.
 pub fn inspect(store: &Store, resolved: Resolved) -> Result<Inspected> {
-    let gathered = Gathered::read(store, &resolved)?;
-    let asked = resolved.manifest;
-    let wanted = |manifest: &&GatheredManifest| match asked {
-        Some(asked) => manifest.descriptor.digest == asked,
-        None => manifest.manifest.config.digest == resolved.revision.image_id,
-    };
-    let shown = gathered.manifests.iter().find(wanted);
+    let gathered = Gatherer::new(store).read(&resolved)?;
+    let manifest = chosen(&gathered, &resolved);
     let mut layers = Vec::new();
-    for layer in shown.iter().flat_map(|manifest| &manifest.layers) {
-        let digest = layer.descriptor.digest;
-        let plain = layer.diff_id.map(|digest| store.catalog().blob(digest)).transpose()?.flatten();
+    for layer in manifest.map(|manifest| manifest.layers.as_slice()).unwrap_or_default() {
+        let descriptor = &layer.descriptor;
         layers.push(InspectedLayer {
-            digest,
-            media_type: layer.descriptor.media_type.clone(),
+            digest: descriptor.digest,
+            media_type: descriptor.media_type.clone(),
             diff_id: layer.diff_id,
-            size: plain.map_or(layer.descriptor.size, |row| row.size),
-            stored: if layer.stored { store.stored_bytes(digest)? } else { 0 },
+            size: layer.plain_size(store)?,
+            stored: if layer.stored { store.stored_bytes(descriptor.digest)? } else { 0 },
         });
     }
-    let config =
-        shown.and_then(|manifest| manifest.config.as_ref()).map(|(bytes, _)| bytes.clone());
-    let index = gathered.indexes.first().map(|(_, bytes)| bytes);
-    let root = index.or(gathered.manifests.first().map(|manifest| &manifest.bytes));
-    let manifest = root.cloned().unwrap_or_default();
     let references = store.catalog().references_of(&resolved.revision)?;
-    let revision = recorded(store, &resolved.revision)?;
-    let (images, referrers, not_shipped) = revision
-        .map(|revision| (revision.images, revision.referrers, revision.not_shipped))
-        .unwrap_or_default();
-    Ok(Inspected { references, resolved, config, manifest, layers, images, referrers, not_shipped })
+    // Where it can't be read any more, the image is whole without it.
+    let recorded = match store.record(resolved.revision.record) {
+        Err(error) if error.is_damage() => None,
+        record => record?.revisions.into_iter().nth(in_memory(resolved.revision.position)),
+    };
+    let (images, referrers, not_shipped) =
+        recorded.map(|it| (it.images, it.referrers, it.not_shipped)).unwrap_or_default();
+    Ok(Inspected {
+        references,
+        images,
+        referrers,
+        not_shipped,
+        index: gathered.indexes.first().map(|(_, bytes)| bytes.clone()),
+        manifest: manifest.map(|manifest| manifest.bytes.clone()),
+        config: manifest.and_then(|it| it.config.as_ref()).map(|(bytes, _)| bytes.clone()),
+        layers,
+        resolved,
+    })
+}
+
+/// The image that was asked for, or else the one that the revision is shown as.
+fn chosen<'g>(gathered: &'g Gathered, resolved: &Resolved) -> Option<&'g GatheredManifest> {
+    let asked = |it: &&GatheredManifest| Some(it.descriptor.digest) == resolved.manifest;
+    let shown = |it: &&GatheredManifest| it.manifest.config.digest == resolved.revision.image_id;
+    let all = || gathered.manifests.iter();
+    all().find(asked).or_else(|| all().find(shown)).or_else(|| all().next())
 }

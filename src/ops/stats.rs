@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::gather::Gathered;
+use super::gather::Gatherer;
 use super::original::{Original, OriginalError};
 use super::resolve::Resolved;
 use crate::catalog::RevisionRow;
@@ -110,16 +110,18 @@ fn measure(
 ) -> Result<(HashMap<Digest, u64>, OwnedBytes)> {
     let mut sizes = HashMap::new();
     let mut owners = store.owners();
+    let mut gatherer = Gatherer::new(store);
     for (owner, rows) in (0u32..).zip(repositories.values()) {
         let mut blobs = BTreeSet::new();
         for revision in rows {
             let resolved = Resolved { revision: revision.clone(), reference: None, manifest: None };
-            let gathered = Gathered::read(store, &resolved)?;
-            blobs.extend(gathered.blobs());
-            for layer in gathered.layers() {
-                let digest = layer.diff_id.unwrap_or(layer.descriptor.digest);
-                if let Some(row) = store.catalog().blob(digest)? {
-                    sizes.insert(digest, row.size);
+            let gathered = gatherer.read(&resolved)?;
+            blobs.extend(gathered.indexes.iter().map(|(digest, _)| *digest));
+            for manifest in gathered.manifests.iter().chain(&gathered.referrers) {
+                blobs.extend([manifest.descriptor.digest, manifest.manifest.config.digest]);
+                for layer in manifest.layers.iter().filter(|layer| layer.stored) {
+                    blobs.insert(layer.descriptor.digest);
+                    sizes.insert(layer.plain_digest(), layer.plain_size(store)?);
                 }
             }
         }
@@ -128,18 +130,23 @@ fn measure(
         }
     }
     let originals = u32::try_from(repositories.len()).unwrap_or(u32::MAX);
-    let mut blobs = BTreeSet::new();
-    for save in store.catalog().records()? {
-        match Original::of(store, save).and_then(|original| original.blobs()) {
-            Ok(found) => blobs.extend(found),
-            Err(OriginalError::Store(error)) => return Err(error),
-            // Not kept, or damaged: then nothing is needed for it.
-            Err(_) => {}
-        }
-    }
-    for digest in blobs {
+    for digest in originals_of(store)? {
         owners.mark_unowned(digest, originals)?;
     }
     let owned = owners.bytes(repositories.len() + 1)?;
     Ok((sizes, owned))
+}
+
+/// The blobs that all archives as a whole are made of.
+fn originals_of(store: &Store) -> Result<BTreeSet<Digest>> {
+    let mut blobs = BTreeSet::new();
+    for save in store.catalog().records()? {
+        match Original::of(store, save).and_then(|original| original.blobs()) {
+            Ok(found) => blobs.extend(found),
+            Err(OriginalError::Store(error)) if !error.is_damage() => return Err(error),
+            // Not kept, or damaged: then nothing is needed for it.
+            Err(_) => {}
+        }
+    }
+    Ok(blobs)
 }

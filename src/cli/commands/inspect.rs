@@ -48,7 +48,9 @@ struct Row {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_shipped: Vec<String>,
     config: Option<Box<RawValue>>,
-    manifest: Box<RawValue>,
+    manifest: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<Box<RawValue>>,
 }
 
 #[derive(Serialize)]
@@ -61,10 +63,10 @@ struct Root {
 
 #[derive(Serialize)]
 struct Layer {
-    diff_id: Option<String>,
     digest: String,
     #[serde(rename = "mediaType")]
     media_type: String,
+    diff_id: Option<String>,
     size: u64,
     stored: u64,
 }
@@ -91,9 +93,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> Printed {
 fn row(found: Inspected) -> Result<Row, Failure> {
     let revision = found.resolved.revision;
     let layers = found.layers.iter().map(|layer| Layer {
-        diff_id: layer.diff_id.map(|digest| digest.to_string()),
         digest: layer.digest.to_string(),
         media_type: layer.media_type.clone(),
+        diff_id: layer.diff_id.map(|diff_id| diff_id.to_string()),
         size: layer.size,
         stored: layer.stored,
     });
@@ -129,7 +131,8 @@ fn row(found: Inspected) -> Result<Row, Failure> {
         referrers: referrers.collect(),
         not_shipped: found.not_shipped.iter().map(ToString::to_string).collect(),
         config: found.config.as_deref().map(raw).transpose()?,
-        manifest: raw(&found.manifest)?,
+        manifest: found.manifest.as_deref().map(raw).transpose()?,
+        index: found.index.as_deref().map(raw).transpose()?,
     })
 }
 

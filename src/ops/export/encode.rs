@@ -4,11 +4,12 @@
 //! our own: the same bytes give the same stream for ever, and blocks are encoded
 //! in parallel. zstd is the library's, and may change with its version.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::thread;
 
 use crate::codec::{Crc32, ZstdWriter};
-use crate::gzip::{EncoderId, PGZIP_BEFORE, PGZIP_BLOCK};
+use crate::gzip::{self, EncoderId};
 
 const ENCODER: &str = "pgzip-b";
 /// As pgzip writes it: no name, no time, an unknown system.
@@ -69,19 +70,13 @@ impl<W: Write> Write for Encoder<W> {
     }
 }
 
-/// Compresses into one gzip member, in blocks, as many at a time as there are
-/// processors.
-#[derive(Debug)]
+/// Compresses into one gzip member, on as many threads as there are processors.
 pub(super) struct GzipWriter<W> {
     out: W,
-    encoder: EncoderId,
-    /// The end of the block before, then blocks that wait.
-    waiting: Vec<u8>,
-    /// How much of it was encoded already.
-    before: usize,
-    blocks: usize,
+    encoder: Box<dyn gzip::Encoder>,
+    /// What is compressed and not written yet.
+    ready: Vec<u8>,
     crc: Crc32,
-    length: u64,
 }
 
 impl<W: Write> GzipWriter<W> {
@@ -89,65 +84,33 @@ impl<W: Write> GzipWriter<W> {
         let encoder = EncoderId::named(ENCODER);
         let encoder = encoder.ok_or_else(|| io::Error::other("there is no gzip encoder"))?;
         out.write_all(&HEADER)?;
-        let blocks = thread::available_parallelism().map_or(1, usize::from);
-        let (waiting, before) = (Vec::with_capacity(PGZIP_BEFORE + blocks * PGZIP_BLOCK), 0);
-        Ok(Self { out, encoder, waiting, before, blocks, crc: Crc32::default(), length: 0 })
-    }
-
-    /// Encodes the blocks that wait. The last one of a stream is never full.
-    fn encode(&mut self, last: bool) -> io::Result<()> {
-        let (encoder, all, start) = (self.encoder, &self.waiting, self.before);
-        let mut blocks: Vec<&[u8]> = all[start..].chunks_exact(PGZIP_BLOCK).collect();
-        let rest = all[start..].chunks_exact(PGZIP_BLOCK).remainder();
-        let full = blocks.len();
-        if last {
-            blocks.push(rest);
-        }
-        let encoded: Vec<Vec<u8>> = thread::scope(|scope| {
-            let workers: Vec<_> = (0..blocks.len())
-                .map(|at| {
-                    let (from, block) = (start + at * PGZIP_BLOCK, blocks[at]);
-                    let before = &all[from.saturating_sub(PGZIP_BEFORE)..from];
-                    scope.spawn(move || {
-                        let mut out = Vec::new();
-                        encoder.encode_block(before, block, last && at == full, &mut out);
-                        out
-                    })
-                })
-                .collect();
-            let ended = workers.into_iter().map(thread::ScopedJoinHandle::join);
-            ended.collect::<Result<_, _>>().map_err(|_| io::Error::other("a gzip worker ended"))
-        })?;
-        for block in &encoded {
-            self.out.write_all(block)?;
-        }
-        let end = start + full * PGZIP_BLOCK;
-        let kept = end.min(PGZIP_BEFORE);
-        self.waiting.drain(..end - kept);
-        self.before = kept;
-        Ok(())
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let encoder = encoder.encoder_on(threads);
+        Ok(Self { out, encoder, ready: Vec::new(), crc: Crc32::default() })
     }
 
     fn finish(mut self) -> io::Result<W> {
-        self.encode(true)?;
-        self.out.write_all(&self.crc.sum().to_le_bytes())?;
-        // The length modulo 2^32.
-        self.out.write_all(&self.length.to_le_bytes()[..4])?;
+        self.encoder.finish(&mut self.ready);
+        self.ready.extend_from_slice(&self.crc.sum().to_le_bytes());
+        self.ready.extend_from_slice(&self.crc.amount().to_le_bytes());
+        self.out.write_all(&self.ready)?;
         Ok(self.out)
+    }
+}
+
+impl<W> fmt::Debug for GzipWriter<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GzipWriter")
     }
 }
 
 impl<W: Write> Write for GzipWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = self.before + self.blocks * PGZIP_BLOCK - self.waiting.len();
-        let now = &bytes[..bytes.len().min(room)];
-        self.crc.update(now);
-        self.length += now.len() as u64;
-        self.waiting.extend_from_slice(now);
-        if now.len() == room {
-            self.encode(false)?;
-        }
-        Ok(now.len())
+        self.crc.update(bytes);
+        self.encoder.write(bytes, &mut self.ready);
+        self.out.write_all(&self.ready)?;
+        self.ready.clear();
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -159,6 +122,9 @@ impl<W: Write> Write for GzipWriter<W> {
 mod tests {
     use super::*;
     use std::io::Read;
+
+    /// pgzip's.
+    const BLOCK: usize = 1 << 20;
 
     fn text(length: usize) -> Vec<u8> {
         let mut state = 7_u32;
@@ -177,7 +143,7 @@ mod tests {
 
     #[test]
     fn gzip_is_what_the_encoder_makes_of_one_stream() {
-        for length in [0, 1, PGZIP_BLOCK - 1, PGZIP_BLOCK, 5 * PGZIP_BLOCK, 5 * PGZIP_BLOCK + 77] {
+        for length in [0, 1, BLOCK - 1, BLOCK, 5 * BLOCK, 5 * BLOCK + 77] {
             let text = text(length);
             let found = gzip(&text, 10_000);
             let mut encoder = EncoderId::named(ENCODER).unwrap().encoder();
@@ -191,7 +157,7 @@ mod tests {
                 .read_to_end(&mut back)
                 .unwrap();
             assert!(back == text, "{length}");
-            assert!(found == gzip(&text, PGZIP_BLOCK + 1), "{length}");
+            assert!(found == gzip(&text, BLOCK + 1), "{length}");
         }
     }
 }

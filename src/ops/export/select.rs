@@ -35,6 +35,9 @@ pub(super) fn select(
         outgoing.push((manifest, Outgoing::new(manifest, options, blobs, notes)?));
     }
     let mut top = Top::of(resolved, gathered, outgoing, notes)?;
+    if gathered.record_damaged {
+        notes.push(Note::RecordDamaged { image: called(resolved) });
+    }
     if options.takes(Lack::Referrers) {
         top.add_referrers(gathered, options, blobs, notes)?;
     } else if !gathered.referrers.is_empty() {

@@ -151,8 +151,11 @@ impl Shelf {
         self.revisions.push(revision);
     }
 
-    /// Commits all, but for blobs that are to be missing.
+    /// Commits all, but for blobs that were not in the archive.
     fn commit(&mut self, without: &[&[u8]]) {
+        for revision in &mut self.revisions {
+            revision.not_shipped = without.iter().map(|blob| Digest::of(blob)).collect();
+        }
         let mut session = self.store.begin(Levels::for_content(3)).unwrap();
         for blob in self.blobs.iter().filter(|blob| !without.contains(&blob.as_slice())) {
             session.put_bytes(blob).unwrap();
@@ -482,7 +485,7 @@ fn layers_that_are_elsewhere_stay_descriptors() {
         "layers": [foreign, descriptor(media_type::DOCKER_LAYER, &own)]});
     let manifest = shelf.keep(manifest.to_string().into_bytes());
     shelf.revision("app:1", &manifest, media_type::DOCKER_MANIFEST, &[]);
-    shelf.commit(&[]);
+    shelf.commit(&[b"far"]);
     let archive = shelf.export(&ExportOptions::default());
     assert_eq!(archive.listed()[0]["digest"], json!(Digest::of(&manifest)));
     let item = &archive.json("manifest.json")[0];
