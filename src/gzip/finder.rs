@@ -107,7 +107,7 @@ impl Chunk<'_> {
     /// The hash of four bytes.
     #[inline]
     pub(super) fn hash4(&self, at: usize) -> usize {
-        (load32(self.text, at).wrapping_mul(2_654_435_761) >> 17) as usize
+        hash4(load32(self.text, at))
     }
 
     /// The hash of five bytes.
@@ -119,9 +119,18 @@ impl Chunk<'_> {
     /// The hash of seven bytes.
     #[inline]
     pub(super) fn hash7(&self, at: usize) -> usize {
-        let bytes = load64(self.text, at) << 8;
-        (bytes.wrapping_mul(58_295_818_150_454_627) >> 49 & 0x7fff) as usize
+        hash7(load64(self.text, at))
     }
+}
+
+#[inline]
+fn hash4(bytes: u32) -> usize {
+    (bytes.wrapping_mul(2_654_435_761) >> 17) as usize
+}
+
+#[inline]
+fn hash7(bytes: u64) -> usize {
+    ((bytes << 8).wrapping_mul(58_295_818_150_454_627) >> 49 & 0x7fff) as usize
 }
 
 /// Appends a match of any length from 4 on, in pieces that no encoder could be
@@ -176,8 +185,29 @@ impl Tables {
     /// Puts a place into both.
     #[inline]
     pub(super) fn put(&mut self, chunk: &Chunk<'_>, at: usize) {
-        self.put_short(chunk, at);
-        self.put_long(chunk, at);
+        // Of one load: eight bytes are there wherever this is called.
+        let bytes = load64(chunk.text, at);
+        let here = chunk.position(at);
+        self.short[hash4((bytes & 0xffff_ffff) as u32)] = here;
+        let slot = &mut self.long[hash7(bytes)];
+        *slot = [here, slot[0]];
+    }
+
+    /// Puts every second place from `from` to `to` into both, and those between
+    /// into the table of seven bytes.
+    #[inline]
+    pub(super) fn put_all(&mut self, chunk: &Chunk<'_>, from: usize, to: usize) {
+        let Some(text) = chunk.text.get(from..(to + 7).min(chunk.text.len())) else { return };
+        let mut here = chunk.position(from);
+        for bytes in text.windows(8).step_by(2).filter_map(<[u8]>::first_chunk) {
+            let bytes = u64::from_le_bytes(*bytes);
+            self.short[hash4((bytes & 0xffff_ffff) as u32)] = here;
+            let slot = &mut self.long[hash7(bytes)];
+            *slot = [here, slot[0]];
+            let slot = &mut self.long[hash7(bytes >> 8)];
+            *slot = [here + 1, slot[0]];
+            here += 2;
+        }
     }
 
     /// Takes `less` off all positions.

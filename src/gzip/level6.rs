@@ -125,10 +125,7 @@ impl Finder for Level6 {
                 }
                 break;
             }
-            for place in (next + 1..start - 1).step_by(2) {
-                self.tables.put(chunk, place);
-                self.tables.put_long(chunk, place + 1);
-            }
+            self.tables.put_all(chunk, next + 1, start - 1);
         }
         chunk.finish(written, tokens);
     }
