@@ -1,10 +1,7 @@
 //! The documents of an archive: what is wanted is there to be had, comes to an
 //! end, and is all that is needed; what is found stands in the archive.
 //!
-//! The input is a list of members: a name, 0x1f, a body, 0x1e. In both, `$b` and
-//! the like stand for the digest of the third member's body, and `$B` for its
-//! length, as far as that member comes later. A name that ends in a slash is a
-//! folder; one with `>` in it is a link to what follows that.
+//! The input is read by [`orlop_fuzz::documents`].
 
 #![no_main]
 
@@ -13,9 +10,9 @@ use std::collections::{BTreeMap, HashSet};
 use libfuzzer_sys::fuzz_target;
 use orlop::digest::Digest;
 use orlop::image::{
-    Archive, Error, MOST_DOCUMENT, Manifest, Member, MemberKind, SmallBodies, clean_path, resolve,
-    wanted,
+    Archive, Error, MOST_DOCUMENT, Manifest, Member, MemberKind, SmallBodies, resolve, wanted,
 };
+use orlop_fuzz::documents::archive;
 
 fuzz_target!(|input: &[u8]| {
     let (members, bodies) = archive(input);
@@ -95,62 +92,4 @@ fn check(found: &Archive, members: &[Member], bodies: &[Vec<u8>]) {
     }
     assert!(found.warnings.len() <= 40);
     assert!(found.warnings.iter().all(|warning| !warning.to_string().is_empty()));
-}
-
-/// The members of an archive, and their bodies.
-fn archive(input: &[u8]) -> (Vec<Member>, Vec<Vec<u8>>) {
-    let entries: Vec<&[u8]> = input.split(|byte| *byte == 0x1e).take(26).collect();
-    let (mut members, mut bodies) = (Vec::new(), Vec::new());
-    let mut digests = BTreeMap::new();
-    for (at, entry) in entries.iter().enumerate().rev() {
-        let letter = b'a' + (at & 31) as u8;
-        let mut parts = entry.splitn(2, |byte| *byte == 0x1f);
-        let name = put_in(parts.next().unwrap_or_default(), &digests);
-        let body = put_in(parts.next().unwrap_or_default(), &digests);
-        digests.insert(letter, (Digest::of(&body).hex(), body.len()));
-        let name = String::from_utf8_lossy(&name).into_owned();
-        let (name, target) = match name.split_once('>') {
-            Some((name, target)) => (name, Some(target)),
-            None => (name.as_str(), None),
-        };
-        let kind = match target {
-            Some(target) => {
-                MemberKind::Link { written: target.to_owned(), target: clean_path(target) }
-            }
-            None if name.ends_with('/') => MemberKind::Directory,
-            None => MemberKind::Regular,
-        };
-        let Some(path) = clean_path(name) else { continue };
-        let body = if kind == MemberKind::Regular { body } else { Vec::new() };
-        members.push(Member { index: 0, path, kind, size: body.len() as u64, offset: 512 });
-        bodies.push(body);
-    }
-    members.reverse();
-    bodies.reverse();
-    for (index, member) in members.iter_mut().enumerate() {
-        member.index = index;
-    }
-    (members, bodies)
-}
-
-/// Puts digests and lengths in for what stands for them.
-fn put_in(text: &[u8], digests: &BTreeMap<u8, (String, usize)>) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut rest = text;
-    while let Some((&byte, later)) = rest.split_first() {
-        rest = later;
-        let named = later.first().and_then(|letter| digests.get(&letter.to_ascii_lowercase()));
-        match (byte, named) {
-            (b'$', Some((digest, length))) => {
-                if later[0].is_ascii_lowercase() {
-                    out.extend_from_slice(digest.as_bytes());
-                } else {
-                    out.extend_from_slice(length.to_string().as_bytes());
-                }
-                rest = &later[1..];
-            }
-            _ => out.push(byte),
-        }
-    }
-    out
 }

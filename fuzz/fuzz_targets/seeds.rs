@@ -41,6 +41,7 @@ fn write() {
         }
     }
     archives();
+    saved();
     texts();
     packs();
     streams();
@@ -111,7 +112,9 @@ fn archives() {
         member("blobs/sha256/$b", &config('c')),
         member("blobs/sha256/$c", "a layer"),
     ];
-    seed("archive_documents", docker.join("\x1e").as_bytes());
+    for target in ["archive_documents", "save"] {
+        seed(target, docker.join("\x1e").as_bytes());
+    }
     let manifest = descriptor("manifest.v1+json", 'd');
     let (of_config, of_layer) =
         (descriptor("config.v1+json", 'e'), descriptor("layer.v1.tar", 'f'));
@@ -127,7 +130,9 @@ fn archives() {
         member("blobs/sha256/$f", "a layer"),
         member("l/layer.tar>../blobs/sha256/$f", ""),
     ];
-    seed("archive_documents", hybrid.join("\x1e").as_bytes());
+    for target in ["archive_documents", "save"] {
+        seed(target, hybrid.join("\x1e").as_bytes());
+    }
     let nested = format!(
         r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{manifest}]}}"#
     );
@@ -151,6 +156,18 @@ fn archives() {
         member("l/layer.tar", "a layer"),
     ];
     seed("archive_documents", old.join("\x1e").as_bytes());
+}
+
+/// An archive with a layer that is a tar, and one that is not.
+fn saved() {
+    let layer = [b"\x01\x00".as_slice(), &store::tar(&[("a", b"hello"), ("b/c", b"")])].concat();
+    let config = r#"{"os":"linux","rootfs":{"diff_ids":["sha256:$c","sha256:$d"]}}"#;
+    let list = r#"[{"Config":"$b.json","RepoTags":["app:1","app:2"],"Layers":["c","l"]}]"#;
+    let mut archive =
+        format!("manifest.json\x1f{list}\x1e$b.json\x1f{config}\x1ec\x1f").into_bytes();
+    archive.extend_from_slice(&layer);
+    archive.extend_from_slice(b"\x1ed\x1f\x02\x03\xf3\x80\x00\x07\x00\x1el>d\x1f");
+    seed("save", &archive);
 }
 
 fn texts() {

@@ -23,7 +23,7 @@ fuzz_target!(|input: &[u8]| {
     }
     let (mut compressed, mut expected) = (Vec::new(), Vec::new());
     for _ in 0..=plan.below(3) {
-        let room = room(&mut plan, 500_000);
+        let room = room(&mut plan, 300_000);
         let content = expand(&mut plan, room);
         compress(kind, plan.u8(), &content, &mut compressed);
         expected.extend_from_slice(&content);
@@ -37,7 +37,8 @@ fuzz_target!(|input: &[u8]| {
 
 fn compress(kind: u8, level: u8, content: &[u8], out: &mut Vec<u8>) {
     let done = if kind == 1 {
-        let level = flate2::Compression::new(u32::from(level % 10));
+        // No higher: it is the time of this that counts, not that of the reader.
+        let level = flate2::Compression::new(u32::from(level % 7));
         let mut encoder = flate2::write::GzEncoder::new(out, level);
         encoder.write_all(content).and_then(|()| encoder.finish().map(drop))
     } else {

@@ -5,6 +5,7 @@
 //! no input is thrown away for being too short. The same input always gives the
 //! same run.
 
+pub mod documents;
 pub mod gzip;
 pub mod memory;
 pub mod split;

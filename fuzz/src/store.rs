@@ -99,7 +99,8 @@ pub fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
     out
 }
 
-fn push(out: &mut Vec<u8>, name: &str, kind: u8, body: &[u8]) {
+/// Appends one member.
+pub fn push(out: &mut Vec<u8>, name: &str, kind: u8, body: &[u8]) {
     let mut header = tar::Header::new_gnu();
     header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
     header.set_entry_type(tar::EntryType::new(kind));
