@@ -18,6 +18,8 @@ const VERSION: u8 = 1;
 const ASSEMBLY_MAX: u64 = 64 << 20;
 /// The longest literal in one.
 const LITERAL_MAX: u32 = 64 << 20;
+/// How many threads compress the file.
+const ENCODERS: usize = 4;
 /// Bytes of a gzip stream that are held before they are written.
 const HELD: usize = 1 << 20;
 
@@ -147,8 +149,11 @@ impl<'s> Original<'s> {
                 let damaged = || self.damaged(Malformed::Other("its replay can't be read"));
                 let replay = from_hex(replay).and_then(|bytes| Replay::from_bytes(&bytes).ok());
                 let replay = replay.ok_or_else(damaged)?;
-                let mut tar =
-                    Regzip { rebuild: Rebuild::new(replay), held: Vec::new(), out: &mut file };
+                let mut tar = Regzip {
+                    rebuild: Rebuild::on_threads(replay, ENCODERS),
+                    held: Vec::new(),
+                    out: &mut file,
+                };
                 self.write_tar(&mut tar, progress)?;
                 tar.finish().map_err(OriginalError::Write)?;
             }

@@ -17,8 +17,10 @@ use crate::gzip::{self, Replay};
 
 /// An encoder that was right for so many bytes of content will be right to the end.
 const LIKELY: u64 = 8 << 20;
-/// More threads than this would take too much memory.
-const WORKERS_MAX: usize = 8;
+/// More proofs at a time than this would take too much memory.
+const WORKERS_MAX: usize = 4;
+/// How many threads encode for one proof.
+const ENCODERS: usize = 2;
 
 /// Runs proofs.
 #[derive(Debug)]
@@ -154,7 +156,7 @@ fn prove(job: &Job, ended: &AtomicBool) -> Option<Replay> {
         content += piece.len() as u64;
         job.proof.set(State::Running(content));
     };
-    gzip::prove(input, &mut Inflater::new(), &mut sink).ok()
+    gzip::prove_on(ENCODERS, input, &mut Inflater::new(), &mut sink).ok()
 }
 
 /// Fails once all proofs are to end.

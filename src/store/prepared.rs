@@ -60,6 +60,9 @@ impl Reader {
     }
 }
 
+/// How many threads compress one large blob.
+const ENCODERS: usize = 2;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Prepared {
@@ -192,7 +195,7 @@ impl Prepared {
                 need: format!("gzip encoder {name}, version {version}"),
             },
         })?;
-        let rebuild = Some(Rebuild::new(replay));
+        let rebuild = Some(Rebuild::on_threads(replay, ENCODERS));
         let (ready, left) = (Vec::new(), self.size);
         let mut encoding = Encoding { rebuild, ready, left, out, failed: None };
         let copied = of.copy(reader, &mut encoding);
