@@ -152,7 +152,7 @@ impl<'g> Top<'g> {
             let images = outgoing.iter().filter(|(it, _)| it.kind == ManifestKind::Image);
             if let (Some((_, one)), 1) = (images.clone().next(), images.count()) {
                 let root = as_root(one);
-                if !gathered.absent.is_empty() {
+                if !gathered.absent.is_empty() && gathered.images().count() == 1 {
                     let (image, absent) = (called(resolved), gathered.absent.len());
                     notes.push(Note::OneOfIndex { image, absent });
                 }

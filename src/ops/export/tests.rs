@@ -352,6 +352,9 @@ fn several_images_of_an_index_get_a_new_one() {
     assert_eq!(made["manifests"][0]["annotations"]["keep"], "this");
     assert_eq!(made["manifests"][0]["platform"]["architecture"], "amd64");
     assert_eq!(archive.notes, ["app:1: wrote a new index of 2 manifests, without 1"]);
+    let picked = shelf.export(&platform("linux/arm64"));
+    assert_eq!(picked.listed()[0]["digest"], json!(Digest::of(&images[1])));
+    assert!(picked.notes.is_empty(), "it is what was asked for: {:?}", picked.notes);
 }
 
 #[test]
