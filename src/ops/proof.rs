@@ -6,7 +6,7 @@
 //! the first block. Dropping the prover ends them all.
 
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -19,16 +19,26 @@ use crate::gzip::{self, Replay};
 const LIKELY: u64 = 8 << 20;
 /// More proofs at a time than this would take too much memory.
 const WORKERS_MAX: usize = 4;
-/// How many threads encode for one proof.
+/// How many threads encode for one proof, where processors are left for that.
 const ENCODERS: usize = 2;
 
 /// Runs proofs.
 #[derive(Debug)]
 pub(super) struct Prover {
     jobs: Option<Sender<Job>>,
-    ended: Arc<AtomicBool>,
+    shared: Arc<Common>,
     workers: Vec<JoinHandle<()>>,
-    queue: Arc<Mutex<Receiver<Job>>>,
+}
+
+/// What all workers share.
+#[derive(Debug)]
+struct Common {
+    queue: Mutex<Receiver<Job>>,
+    /// Proofs that haven't ended.
+    open: AtomicUsize,
+    /// All proofs are to end.
+    ended: AtomicBool,
+    processors: usize,
 }
 
 #[derive(Debug)]
@@ -59,16 +69,21 @@ enum State {
 impl Prover {
     pub(super) fn new() -> Self {
         let (jobs, queue) = channel();
-        let queue = Arc::new(Mutex::new(queue));
-        Self { jobs: Some(jobs), ended: Arc::default(), workers: Vec::new(), queue }
+        let shared = Common {
+            queue: Mutex::new(queue),
+            open: AtomicUsize::new(0),
+            ended: AtomicBool::new(false),
+            processors: thread::available_parallelism().map_or(1, usize::from),
+        };
+        Self { jobs: Some(jobs), shared: Arc::new(shared), workers: Vec::new() }
     }
 
     /// Starts to find out what made this gzip stream.
     pub(super) fn start(&mut self, body: Body) -> Proof {
-        let most = thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
-        if self.workers.len() < most {
-            let (queue, ended) = (Arc::clone(&self.queue), Arc::clone(&self.ended));
-            self.workers.push(thread::spawn(move || work(&queue, &ended)));
+        self.shared.open.fetch_add(1, Ordering::Relaxed);
+        if self.workers.len() < self.shared.processors.min(WORKERS_MAX) {
+            let shared = Arc::clone(&self.shared);
+            self.workers.push(thread::spawn(move || work(&shared)));
         }
         let proof = Arc::<Shared>::default();
         let job = Job { body, proof: Arc::clone(&proof) };
@@ -81,7 +96,7 @@ impl Prover {
 
 impl Drop for Prover {
     fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
+        self.shared.ended.store(true, Ordering::Relaxed);
         self.jobs = None;
         for worker in self.workers.drain(..) {
             // One that died has proven nothing.
@@ -140,23 +155,27 @@ impl Drop for Ending<'_> {
     }
 }
 
-fn work(queue: &Mutex<Receiver<Job>>, ended: &AtomicBool) {
+fn work(shared: &Common) {
     loop {
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let next = shared.queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
         let mut ending = Ending(&job.proof, None);
-        ending.1 = prove(&job, ended);
+        ending.1 = prove(&job, shared);
+        shared.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-fn prove(job: &Job, ended: &AtomicBool) -> Option<Replay> {
-    let input = Stoppable { inner: job.body.open().ok()?, ended };
+fn prove(job: &Job, shared: &Common) -> Option<Replay> {
+    let input = Stoppable { inner: job.body.open().ok()?, ended: &shared.ended };
     let mut content = 0;
     let mut sink = |piece: &[u8]| {
         content += piece.len() as u64;
         job.proof.set(State::Running(content));
     };
-    gzip::prove_on(ENCODERS, input, &mut Inflater::new(), &mut sink).ok()
+    // Many proofs keep all processors busy; the last ones share theirs.
+    let many = shared.open.load(Ordering::Relaxed) >= shared.processors;
+    let threads = if many { 0 } else { ENCODERS };
+    gzip::prove_on(threads, input, &mut Inflater::new(), &mut sink).ok()
 }
 
 /// Fails once all proofs are to end.
