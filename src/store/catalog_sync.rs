@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use super::layout::{self, Layout};
 use super::record::{Revision, SaveRecord};
@@ -19,6 +20,11 @@ use crate::fs::{self, Disk, Fs};
 use crate::pack::format::FrameKind;
 use crate::pack::reader::{PackError, PackReader};
 use crate::varint::in_memory;
+
+/// How many threads list the folders of packs or records.
+const LISTERS: usize = 4;
+/// The least folders that are worth a thread.
+const FOLDERS_MIN: usize = 32;
 
 const DAMAGED: &str = "it was damaged, or not this store's";
 
@@ -180,9 +186,32 @@ impl Store {
         if !self.fs.exists(folder) {
             return Ok(ids);
         }
-        for part in self.fs.list(folder)?.iter().filter(|name| name.len() == 2) {
-            let names = self.fs.list(&folder.join(part))?;
-            ids.extend(names.iter().filter_map(|name| layout::id_in(name, extension)));
+        let mut parts = self.fs.list(folder)?;
+        parts.retain(|name| name.len() == 2);
+        let fs = &*self.fs;
+        let list = |parts: &[String]| -> Result<Vec<Id>> {
+            let mut found = Vec::new();
+            for part in parts {
+                let names = fs.list(&folder.join(part))?;
+                found.extend(names.iter().filter_map(|name| layout::id_in(name, extension)));
+            }
+            Ok(found)
+        };
+        // To open a store of many records is to list them, and little else.
+        let share = parts.len().div_ceil(LISTERS).max(FOLDERS_MIN);
+        let listed: Vec<_> = thread::scope(|scope| {
+            let mut shares = parts.chunks(share);
+            let first = shares.next();
+            let others: Vec<_> = shares.map(|share| scope.spawn(move || list(share))).collect();
+            let first = first.map(list);
+            let others = others.into_iter().map(|thread| {
+                let died = |_| StoreError::Inconsistent("a thread that lists a folder");
+                thread.join().map_err(died).flatten()
+            });
+            first.into_iter().chain(others).collect()
+        });
+        for found in listed {
+            ids.extend(found?);
         }
         Ok(ids)
     }
