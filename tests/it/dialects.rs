@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use orlop::fs::{open_input, open_input_folder};
 use orlop::gzip::EncoderId;
-use orlop::image::{MOST_MEMBERS, Query};
+use orlop::image::{Format, MOST_MEMBERS, Query};
+use orlop::ops::export::{Export, ExportOptions, Form};
 use orlop::ops::input::Input;
 use orlop::ops::original::Original as SavedOriginal;
 use orlop::ops::resolve::resolve;
@@ -15,6 +16,7 @@ use orlop::store::Store;
 use serde_json::json;
 
 use crate::support::docker::sha256;
+use crate::support::held::Members;
 use crate::support::layouts::{self, Layer, Layout, MANIFEST, digest_of};
 use crate::support::shelf::{Shelf, Way, zstd};
 use crate::support::stores::{layer, noise};
@@ -312,4 +314,22 @@ fn a_document_that_a_later_one_replaces_is_part_of_the_original() {
         let outcome = shelf.save(&archive, way).unwrap();
         assert!(original(shelf.store(), &outcome).0 == archive, "{way:?}");
     }
+}
+
+/// Bug: an index that lists nothing was saved, and could not be exported.
+#[test]
+fn an_index_that_lists_nothing_comes_back() {
+    let mut layout = Layout::default();
+    let index = layout.index(&[]);
+    layout.list(&index, None);
+    let mut shelf = Shelf::new();
+    let outcome = shelf.save(&layout.tar(), Way::File).unwrap();
+    let query = format!("@{}", outcome.images[0].root);
+    let found = resolve(shelf.store(), &Query::parse(&query).unwrap(), &|_| None).unwrap();
+    let options = ExportOptions { format: Format::Oci, ..ExportOptions::default() };
+    let mut bytes = Vec::new();
+    let export = Export::plan(shelf.store(), &[found], &options, &()).unwrap();
+    export.write(&mut bytes, Form::Plain, &()).unwrap();
+    let found = Members::of_tar(bytes.as_slice()).blobs();
+    assert_eq!(found, layout.blobs);
 }
