@@ -50,17 +50,21 @@ impl SmallBodies {
         member.size <= most && self.together[room] + member.size <= ROOMS[room]
     }
 
-    /// Keeps the whole body of a member that [`wants`](Self::wants) accepted.
-    pub fn keep(&mut self, member: &Member, body: Vec<u8>) {
+    /// Keeps the whole body of a member that [`wants`](Self::wants) accepted. Of the
+    /// documents with fixed names the last one counts: returns the one before, with
+    /// its index, which is not kept any more.
+    pub fn keep(&mut self, member: &Member, body: Vec<u8>) -> Option<(usize, Vec<u8>)> {
+        let mut superseded = None;
         match FIXED.iter().position(|&name| name == member.path) {
             Some(at) => {
                 if let Some(earlier) = self.fixed[at].replace(member.index) {
-                    self.bodies.remove(&earlier);
+                    superseded = self.bodies.remove(&earlier).map(|body| (earlier, body));
                 }
             }
             None => self.together[room(member.size, &body)] += body.len() as u64,
         }
         self.bodies.insert(member.index, body);
+        superseded
     }
 
     /// The body of the member with this index, if it was kept.
@@ -116,11 +120,12 @@ mod tests {
             }
         }
         assert_eq!(kept, ROOMS[2]);
-        for index in [2000, 2001] {
-            let list = member(index, "manifest.json", 2);
-            assert!(bodies.wants(&list, b"[]"));
-            bodies.keep(&list, b"[]".to_vec());
-        }
+        let first = member(2000, "manifest.json", 2);
+        assert!(bodies.wants(&first, b"{}"));
+        assert_eq!(bodies.keep(&first, b"{}".to_vec()), None);
+        let second = member(2001, "manifest.json", 2);
+        assert!(bodies.wants(&second, b"[]"));
+        assert_eq!(bodies.keep(&second, b"[]".to_vec()), Some((2000, b"{}".to_vec())));
         assert_eq!((bodies.get(2000), bodies.get(2001)), (None, Some(&b"[]"[..])));
         assert_eq!(bodies.get(999), None);
     }

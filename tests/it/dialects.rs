@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use orlop::fs::{open_input, open_input_folder};
 use orlop::gzip::EncoderId;
-use orlop::image::{MOST_MEMBERS, Query};
+use orlop::image::{Format, MOST_MEMBERS, Query};
+use orlop::ops::export::{Export, ExportOptions, Form};
 use orlop::ops::input::Input;
 use orlop::ops::original::Original as SavedOriginal;
 use orlop::ops::resolve::resolve;
@@ -15,12 +16,13 @@ use orlop::store::Store;
 use serde_json::json;
 
 use crate::support::docker::sha256;
+use crate::support::held::Members;
 use crate::support::layouts::{self, Layer, Layout, MANIFEST, digest_of};
 use crate::support::shelf::{Shelf, Way, zstd};
 use crate::support::stores::{layer, noise};
 
 /// One gzip member as this encoder makes it.
-fn gzip_by(encoder: &str, content: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip_by(encoder: &str, content: &[u8]) -> Vec<u8> {
     let mut stream = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
     if encoder.starts_with("pgzip") {
         stream[4..8].copy_from_slice(&[0x00, 0x09, 0x6e, 0x88]);
@@ -284,4 +286,50 @@ fn a_layer_of_another_content_than_its_config_says_is_refused() {
     layout.list(&image, None);
     let error = Shelf::new().save(&layout.tar(), Way::File).unwrap_err();
     assert!(matches!(error, SaveError::LayerMismatch { .. }), "{error}");
+}
+
+/// Bug: of a stream, the bodies of members that a later one of the same name
+/// replaces were lost, and `export --original` failed.
+#[test]
+fn a_document_that_a_later_one_replaces_is_part_of_the_original() {
+    let mut earlier = tar::Builder::new(Vec::new());
+    for name in ["index.json", "manifest.json", "index.json"] {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(3);
+        earlier.append_data(&mut header, name, &b"{ }"[..]).unwrap();
+    }
+    let earlier = earlier.into_inner().unwrap();
+    let layout = every_compression();
+    let archive = [&earlier[..earlier.len() - 1024], &layout.tar()].concat();
+    let mut shelf = Shelf::new();
+    let outcome = shelf.save(&archive, Way::Stream);
+    // An empty `manifest.json` lists nothing.
+    assert!(outcome.is_err(), "{outcome:?}");
+
+    let mut layout = every_compression();
+    layout.others.push(("manifest.json".to_owned(), b"[]".to_vec()));
+    let archive = [&earlier[..earlier.len() - 1024], &layout.tar()].concat();
+    for way in [Way::File, Way::Stream, Way::Zstd] {
+        let mut shelf = Shelf::new();
+        let outcome = shelf.save(&archive, way).unwrap();
+        assert!(original(shelf.store(), &outcome).0 == archive, "{way:?}");
+    }
+}
+
+/// Bug: an index that lists nothing was saved, and could not be exported.
+#[test]
+fn an_index_that_lists_nothing_comes_back() {
+    let mut layout = Layout::default();
+    let index = layout.index(&[]);
+    layout.list(&index, None);
+    let mut shelf = Shelf::new();
+    let outcome = shelf.save(&layout.tar(), Way::File).unwrap();
+    let query = format!("@{}", outcome.images[0].root);
+    let found = resolve(shelf.store(), &Query::parse(&query).unwrap(), &|_| None).unwrap();
+    let options = ExportOptions { format: Format::Oci, ..ExportOptions::default() };
+    let mut bytes = Vec::new();
+    let export = Export::plan(shelf.store(), &[found], &options, &()).unwrap();
+    export.write(&mut bytes, Form::Plain, &()).unwrap();
+    let found = Members::of_tar(bytes.as_slice()).blobs();
+    assert_eq!(found, layout.blobs);
 }

@@ -24,7 +24,7 @@ const BLOCK: u64 = 512;
 const MIB: u64 = 1 << 20;
 
 /// The command with at most so many KiB of writable memory.
-fn bounded(scratch: &Scratch, memory: u64, arguments: &[&str]) -> Command {
+pub(crate) fn bounded(scratch: &Scratch, memory: u64, arguments: &[&str]) -> Command {
     let orlop = scratch.command();
     let mut command = Command::new("sh");
     command.env_clear().envs(orlop.get_envs().filter_map(|(name, value)| Some((name, value?))));

@@ -10,6 +10,7 @@ mod compressed;
 mod concurrent;
 mod cost;
 mod crash;
+mod cut;
 mod damage;
 mod dialects;
 mod engines;

@@ -86,7 +86,8 @@ fn chosen<'g>(
             || options.platforms.iter().any(|asked| matches(asked, &platform))
     };
     if resolved.manifest.is_none() && options.platforms.is_empty() {
-        if gathered.manifests.is_empty() {
+        // An index may list nothing, and then nothing is lacking.
+        if gathered.manifests.is_empty() && !gathered.absent.is_empty() {
             return Err(ExportError::NothingThere { image: called(resolved) });
         }
         return Ok(all().collect());

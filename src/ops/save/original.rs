@@ -84,6 +84,18 @@ impl Tee {
         self.in_body = false;
     }
 
+    /// The body of a member that is kept nowhere else.
+    pub(super) fn keep(&mut self, member: usize, body: Vec<u8>) {
+        self.literals = self.literals.saturating_add(body.len());
+        if self.literals > LITERALS_MAX {
+            return;
+        }
+        let mine = |piece: &&mut Piece| matches!(piece, Piece::Member(index) if *index == member);
+        if let Some(piece) = self.pieces.iter_mut().rev().find(mine) {
+            *piece = Piece::Literal(body);
+        }
+    }
+
     fn end_literal(&mut self) {
         if !self.literal.is_empty() {
             self.pieces.push(Piece::Literal(std::mem::take(&mut self.literal)));
@@ -179,7 +191,10 @@ impl Taker<'_, '_> {
                     made.blob(stored.digest);
                     new += stored.new;
                 }
-                Piece::Member(index) => new += self.add_member(archive, *index, &mut made)?,
+                Piece::Member(index) => match self.add_member(archive, *index, &mut made)? {
+                    Some(more) => new += more,
+                    None => return Ok(None),
+                },
             }
         }
         made.end_literal();
@@ -203,31 +218,32 @@ impl Taker<'_, '_> {
         Ok(new)
     }
 
+    /// Adds the body of a member; `None` where nothing has it.
     fn add_member(
         &mut self,
         archive: &ReadArchive,
         index: usize,
         made: &mut Assembly,
-    ) -> Result<u64, SaveError> {
+    ) -> Result<Option<u64>, SaveError> {
         if let Some(taken) = self.taken.get(&index) {
             made.blob(taken.given);
-            return Ok(0);
+            return Ok(Some(0));
         }
         if let Some(body) = archive.small.get(&index) {
-            return self.add_bytes(body, made);
+            return self.add_bytes(body, made).map(Some);
         }
         let member = &archive.members[index];
-        let Some(body) = archive.body(member) else { return Ok(0) };
+        let Some(body) = archive.body(member) else { return Ok(None) };
         if member.size <= LITERAL_MAX {
             let mut bytes = Vec::new();
             body.open().map_err(read_error)?.read_to_end(&mut bytes).map_err(read_error)?;
-            return self.add_bytes(&bytes, made);
+            return self.add_bytes(&bytes, made).map(Some);
         }
         // A stray member: of no image, but of the archive.
         self.take(index, &body)?;
         let taken = &self.taken[&index];
         made.blob(taken.given);
-        Ok(taken.new)
+        Ok(Some(taken.new))
     }
 }
 

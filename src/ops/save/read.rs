@@ -171,7 +171,9 @@ impl Taker<'_, '_> {
                 (&mut body).take(BLOCK as u64).read_to_end(&mut head).map_err(read_error)?;
                 if small.wants(&member, &head) {
                     body.read_to_end(&mut head).map_err(read_error)?;
-                    small.keep(&member, head);
+                    if let Some((earlier, body)) = small.keep(&member, head) {
+                        tee.borrow_mut().keep(earlier, body);
+                    }
                 } else {
                     self.take_streamed(&member, &head, &mut body)?;
                 }

@@ -7,6 +7,7 @@
 
 pub(crate) mod counting;
 pub(crate) mod docker;
+pub(crate) mod held;
 pub(crate) mod images;
 pub(crate) mod layouts;
 pub(crate) mod shelf;
