@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, HashSet};
 use libfuzzer_sys::fuzz_target;
 use orlop::digest::Digest;
 use orlop::image::{
-    Archive, Error, MOST_DOCUMENT, Manifest, Member, MemberKind, SmallBodies, resolve, wanted,
+    Config, Contents, Document, Error, FoundConfig, FoundLayer, FoundManifest, MOST_DOCUMENT,
+    Manifest, ManifestKind, Member, MemberKind, SmallBodies, make_v1_config, resolve, wanted,
 };
 use orlop_fuzz::documents::archive;
 
@@ -67,29 +68,78 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-fn check(found: &Archive, members: &[Member], bodies: &[Vec<u8>]) {
+fn check(found: &Contents, members: &[Member], bodies: &[Vec<u8>]) {
     let mut names = HashSet::new();
-    let mut configs = HashSet::new();
-    for image in &found.images {
-        assert_eq!(Digest::of(&image.config), image.config_digest);
-        assert!(configs.insert(image.config_digest), "a config is there twice");
-        let path = |member: &&Member| member.path == image.config_path;
-        let member = members.iter().rfind(path).expect("the config is a member");
-        assert_eq!(bodies[member.index], image.config);
-        assert_eq!(image.layers.len(), image.parsed.diff_ids().len());
-        for (layer, diff_id) in image.layers.iter().zip(image.parsed.diff_ids()) {
-            assert_eq!(layer.diff_id, *diff_id);
-            assert_eq!(members[layer.member].kind, MemberKind::Regular);
+    assert!(!found.roots.is_empty());
+    for root in &found.roots {
+        for reference in &root.references {
+            assert!(names.insert(reference), "{reference} names two roots");
         }
-        for reference in &image.references {
-            assert!(names.insert(reference), "{reference} names two images");
+        root.indexes.iter().for_each(check_document);
+        assert!(!root.manifests.is_empty() || !root.indexes.is_empty());
+        if let Some(descriptor) = &root.descriptor {
+            let first = root.indexes.first();
+            let first = first.or_else(|| root.manifests.first()?.document.as_ref());
+            let first = first.expect("a root is a document");
+            assert_eq!(
+                (first.digest, first.bytes.len() as u64),
+                (descriptor.digest, descriptor.size)
+            );
+        } else {
+            assert!(root.indexes.is_empty() && root.manifests.len() == 1);
+            assert!(root.manifests[0].document.is_none() && root.referrers.is_empty());
         }
-        if let Some(manifest) = &image.manifest {
-            let manifest = Manifest::parse(manifest).expect("it was read before");
-            assert_eq!(manifest.config.digest, image.config_digest);
-            assert_eq!(manifest.layers.len(), image.layers.len());
+        let mut seen = HashSet::new();
+        for manifest in &root.manifests {
+            let digest = manifest.document.as_ref().map(|document| document.digest);
+            assert!(seen.insert(digest), "a manifest is there twice");
+            check_manifest(manifest, members, bodies);
+        }
+        for referrer in &root.referrers {
+            assert!(referrer.document.is_some());
+            check_manifest(referrer, members, bodies);
         }
     }
     assert!(found.warnings.len() <= 40);
     assert!(found.warnings.iter().all(|warning| !warning.to_string().is_empty()));
+}
+
+fn check_document(document: &Document) {
+    assert_eq!(Digest::of(&document.bytes), document.digest);
+}
+
+fn check_manifest(manifest: &FoundManifest, members: &[Member], bodies: &[Vec<u8>]) {
+    if let Some(document) = &manifest.document {
+        check_document(document);
+        let parsed = Manifest::parse(&document.bytes).expect("it was read before");
+        assert_eq!(parsed.layers.len(), manifest.layers.len());
+        let listed = parsed.layers.iter().map(Some);
+        assert!(listed.eq(manifest.layers.iter().map(|layer| layer.descriptor.as_ref())));
+    }
+    let blob = |blob: &FoundLayer| {
+        let Some(place) = blob.member else { return };
+        assert_eq!(members[place].kind, MemberKind::Regular);
+        if let Some(descriptor) = &blob.descriptor {
+            assert_eq!(descriptor.size, bodies[place].len() as u64);
+        }
+    };
+    manifest.layers.iter().for_each(blob);
+    match &manifest.config {
+        FoundConfig::Given { document, parsed, .. } => {
+            check_document(document);
+            if manifest.kind == ManifestKind::Image {
+                let diff_ids = manifest.layers.iter().filter_map(|layer| layer.diff_id);
+                assert!(diff_ids.eq(parsed.diff_ids().iter().copied()));
+            }
+        }
+        FoundConfig::Blob(found) => blob(found),
+        FoundConfig::V1(layers) => {
+            assert_eq!(layers.len(), manifest.layers.len());
+            let diff_ids: Vec<Digest> = layers.iter().map(|json| Digest::of(json)).collect();
+            if let Ok(made) = make_v1_config(layers, &diff_ids) {
+                let config = Config::parse(&made).expect("what was made");
+                assert_eq!(config.diff_ids(), diff_ids);
+            }
+        }
+    }
 }

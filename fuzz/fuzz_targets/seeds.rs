@@ -247,8 +247,12 @@ fn streams() {
         stream.extend_from_slice(&trailer);
         seed("gzip_prove", &with(&[3, 4, 5, 6, 0], &stream));
         seed("whole_input", &with(&[3, 4, 5, 6, 0], &stream));
-        let member =
-            |header: &[u8]| Member { header: header.to_vec(), length: 9, flushed: false, trailer };
+        let member = |header: &[u8]| Member {
+            header: Some(header.to_vec()),
+            length: 9,
+            flushed: false,
+            trailer: Some(trailer),
+        };
         let replay = Replay { encoder: id, members: vec![member(plain), member(named)] };
         seed("gzip_replay", &with(&[1], &replay.to_bytes()));
     }

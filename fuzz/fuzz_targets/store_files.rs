@@ -13,7 +13,7 @@ use orlop::codec::{Compressor, Levels};
 use orlop::digest::{DigestHasher, Id};
 use orlop::fs::Fs;
 use orlop::image::{Query, Reference};
-use orlop::ops::export::Export;
+use orlop::ops::export::{Export, ExportOptions, Form};
 use orlop::ops::images::images;
 use orlop::ops::inspect::inspect;
 use orlop::ops::resolve::Resolved;
@@ -113,13 +113,13 @@ fn read(store: &Store) {
         if let Ok(found) = inspect(store, resolved.clone()) {
             for layer in found.layers {
                 let mut out = Limited::default();
-                if store.write_blob(layer.diff_id, &mut out).is_ok() {
-                    assert_eq!(out.hasher.finish(), layer.diff_id, "another layer");
+                if store.write_blob(layer.digest, &mut out).is_ok() {
+                    assert_eq!(out.hasher.finish(), layer.digest, "another layer");
                 }
             }
         }
-        if let Ok(export) = Export::plan(store, &[resolved]) {
-            let _outcome = export.write(&mut Limited::default(), &());
+        if let Ok(export) = Export::plan(store, &[resolved], &ExportOptions::default(), &()) {
+            let _outcome = export.write(&mut Limited::default(), Form::Plain, &());
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use orlop::digest::Digest;
 use orlop::ops::input::Input;
-use orlop::ops::save::{SaveOptions, save};
+use orlop::ops::save::{Original, SaveOptions, save};
 use orlop::store::{OpenOptions, Store};
 use orlop::time::Time;
 
@@ -36,6 +36,7 @@ pub fn sample() -> Files {
             now: "2026-05-01T12:00:00Z".parse::<Time>().expect("a time"),
             now_as_given: true,
             program: "fuzz",
+            original: Original::Keep,
         };
         save(&mut store, input, &options, &()).expect("an image");
     }
