@@ -1,10 +1,10 @@
 //! The encoders of gzip: what they emit inflates to what went in, however that
-//! was cut, flushed or encoded block by block.
+//! was cut or flushed, and on threads as well.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use orlop::gzip::{EncoderId, PGZIP_BEFORE, PGZIP_BLOCK};
+use orlop::gzip::EncoderId;
 use orlop_fuzz::gzip::inflate;
 use orlop_fuzz::{Plan, expand, pieces, room};
 
@@ -39,19 +39,12 @@ fuzz_target!(|input: &[u8]| {
         assert!(parts == whole, "{id} minds how its input is cut");
     }
 
-    let mut blocks = Vec::new();
-    if !id.has_blocks() {
-        assert!(!id.encode_block(&[], &content, true, &mut blocks) && blocks.is_empty());
-        return;
+    let (mut threaded, mut encoder) = (Vec::new(), id.encoder_on(2));
+    for piece in pieces(&content, &mut cuts) {
+        encoder.write(piece, &mut threaded);
     }
-    let count = content.len() / PGZIP_BLOCK;
-    for number in 0..=count {
-        let start = number * PGZIP_BLOCK;
-        let before = &content[start.saturating_sub(PGZIP_BEFORE)..start];
-        let block = &content[start..content.len().min(start + PGZIP_BLOCK)];
-        assert!(id.encode_block(before, block, number == count, &mut blocks));
-    }
-    assert!(blocks == whole, "{id} gives another stream block by block");
+    encoder.finish(&mut threaded);
+    assert!(threaded == whole, "{id} gives another stream on threads");
 });
 
 fn check(body: &[u8], content: &[u8]) {

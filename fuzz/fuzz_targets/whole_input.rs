@@ -6,6 +6,7 @@
 use std::io::{Read, Write};
 
 use libfuzzer_sys::fuzz_target;
+use orlop::codec;
 use orlop::image::sniff;
 use orlop::ops::input::{Bytes, Input};
 use orlop_fuzz::{InPieces, Plan, expand, mutate, pieces, room};
@@ -65,11 +66,15 @@ fn check(bytes: &[u8], cuts: &mut Plan<'_>) -> Option<Vec<u8>> {
     whole.then_some(one)
 }
 
-fn read(input: impl Read + 'static) -> (Vec<u8>, bool) {
+fn read(input: impl Read + Send + 'static) -> (Vec<u8>, bool) {
     let mut out = Vec::new();
     let Ok(opened) = Input::from_stream("input".to_owned(), input) else { return (out, false) };
     let Bytes::Stream(stream) = opened.bytes else { panic!("a stream is no file") };
-    let read = stream.take(READ_MAX).read_to_end(&mut out);
+    let read = match opened.compression {
+        None => stream.take(READ_MAX).read_to_end(&mut out),
+        Some(compression) => codec::expand(compression, stream)
+            .and_then(|content| content.take(READ_MAX).read_to_end(&mut out)),
+    };
     assert!(out.len() as u64 <= READ_MAX);
     (out, read.is_ok())
 }

@@ -89,7 +89,9 @@ impl Taker {
 
 /// A small layer: text and noise.
 fn small_layer(seed: u64) -> Vec<u8> {
-    let text: String = (0..800).map(|line| format!("line {} of {seed}\n", line * seed)).collect();
+    let lines: Vec<String> =
+        (0..800).map(|line| format!("line {} of {seed}\n", line * seed)).collect();
+    let text = lines.concat();
     layer(&[("usr/text", text.as_bytes()), ("usr/noise", &noise(seed, 1500))])
 }
 
