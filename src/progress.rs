@@ -3,6 +3,9 @@
 //! The library counts and never draws: `cli` does, on a terminal. `()` ignores
 //! everything.
 
+use std::fmt;
+use std::io::{self, Read, Write};
+
 /// Takes reports; called from one thread.
 pub trait Progress {
     /// An operation starts; `total` bytes are expected, if that is known.
@@ -17,4 +20,38 @@ impl Progress for () {
     fn begin(&self, _total: Option<u64>) {}
     fn advance(&self, _bytes: u64) {}
     fn finish(&self) {}
+}
+
+/// Reports what is read from, or written to, `inner`.
+pub struct Counted<'a, T> {
+    /// What is read or written.
+    pub inner: T,
+    /// Who is told.
+    pub progress: &'a dyn Progress,
+}
+
+impl<T: Read> Read for Counted<'_, T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.progress.advance(count as u64);
+        Ok(count)
+    }
+}
+
+impl<T: Write> Write for Counted<'_, T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.progress.advance(count as u64);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<T> fmt::Debug for Counted<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Counted")
+    }
 }

@@ -15,9 +15,9 @@ use super::resolve::Resolved;
 use crate::digest::Digest;
 use crate::fs::folder::FolderOutput;
 use crate::image::{self, EmitPlan, Format, Platform, Sink, TarSink};
-use crate::progress::Progress;
+use crate::progress::{Counted, Progress};
 use crate::store::{Store, StoreError};
-use blobs::{Blobs, Counted};
+use blobs::Blobs;
 use encode::Encoder;
 
 pub use encode::Form;

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use crate::digest::{Digest, Hashing, Id, from_hex};
 use crate::gzip::{Rebuild, Replay};
-use crate::progress::Progress;
+use crate::progress::{Counted, Progress};
 use crate::store::record::SavedArchive;
 use crate::store::{Store, StoreError};
 use crate::varint::{Cursor, Malformed, in_memory};
@@ -269,23 +269,5 @@ impl Write for Regzip<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Reports what passes through.
-struct Counted<'a> {
-    inner: &'a mut dyn Write,
-    progress: &'a dyn Progress,
-}
-
-impl Write for Counted<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.inner.write(bytes)?;
-        self.progress.advance(count as u64);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }

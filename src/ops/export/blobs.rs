@@ -13,7 +13,7 @@ use super::encode::{Encoder, Form};
 use crate::codec::Expander;
 use crate::digest::{Digest, Hashing};
 use crate::image;
-use crate::progress::Progress;
+use crate::progress::{Counted, Progress};
 use crate::store::Store;
 
 /// How a blob comes about.
@@ -142,22 +142,4 @@ impl<'s> Blobs<'s> {
 
 fn write_error(source: io::Error) -> ExportError {
     image::Error::Write { source }.into()
-}
-
-/// Reports what passes through.
-pub(super) struct Counted<'a, W> {
-    pub(super) inner: W,
-    pub(super) progress: &'a dyn Progress,
-}
-
-impl<W: Write> Write for Counted<'_, W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.inner.write(bytes)?;
-        self.progress.advance(count as u64);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }

@@ -16,7 +16,7 @@ use crate::image::{Compression, sniff};
 use crate::layer::header::BLOCK;
 use crate::ops::body::Body;
 use crate::ops::proof::{Proof, Prover};
-use crate::progress::Progress;
+use crate::progress::{Counted, Progress};
 use crate::store::{StoreError, WriteSession};
 
 /// How many streams may wait for the end of their proof.
@@ -252,19 +252,5 @@ fn store_error(error: StoreError) -> SaveError {
     match error {
         StoreError::Input(error) => read_error(error),
         error => error.into(),
-    }
-}
-
-/// Reports what passes through.
-struct Counted<'a> {
-    inner: &'a mut dyn Read,
-    progress: &'a dyn Progress,
-}
-
-impl Read for Counted<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.progress.advance(count as u64);
-        Ok(count)
     }
 }
