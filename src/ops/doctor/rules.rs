@@ -168,7 +168,7 @@ pub(super) const CONSUMERS: [Consumer; 13] = [
         name: "crane, kaniko and their kin",
         rules: &[tar, outer_any, needs_list, no_images, mixed, missing_refused, one_of_several],
     },
-    Consumer { name: "umoci", rules: &[umoci_folder] },
+    Consumer { name: "umoci", rules: &[umoci_folder, umoci_zstd] },
     Consumer {
         name: "trivy, syft, dive",
         rules: &[needs_layout_or_list, no_images, missing_refused, scanners_layout, scanners_zstd],
@@ -422,6 +422,10 @@ fn umoci_folder(shape: &Shape) -> Option<Finding> {
         return refused(true, why);
     }
     refused(!shape.layout, "it reads OCI layouts as folders, and this is none")
+}
+
+fn umoci_zstd(shape: &Shape) -> Option<Finding> {
+    note(shape.has("zstd"), "0.4 fails on zstd layers")
 }
 
 fn scanners_layout(shape: &Shape) -> Option<Finding> {

@@ -66,6 +66,15 @@ fn layouts_alone_are_for_those_that_read_them() {
     assert_eq!(refusing(&folder), all_but(&["Podman", "skopeo", "umoci", "trivy"]));
 }
 
+/// Bug: nothing was said of umoci, which fails on them.
+#[test]
+fn zstd_layers_in_folders_are_no_matter_of_course_for_umoci() {
+    let zstd = Shape { layers: [Some("zstd")].into(), list: false, folder: true, ..hybrid() };
+    let verdicts = verdicts(&zstd);
+    let umoci = verdicts.iter().find(|verdict| verdict.consumer == "umoci").unwrap();
+    assert!(umoci.accepts && umoci.findings.len() == 1, "{umoci:?}");
+}
+
 #[test]
 fn compressions_are_known_to_some() {
     let zstd = Shape { layers: [Some("zstd")].into(), ..hybrid() };
