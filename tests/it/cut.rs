@@ -89,10 +89,10 @@ impl Taker {
 
 /// A small layer: text and noise.
 fn small_layer(seed: u64) -> Vec<u8> {
-    let lines: Vec<String> =
-        (0..800).map(|line| format!("line {} of {seed}\n", line * seed)).collect();
-    let text = lines.concat();
-    layer(&[("usr/text", text.as_bytes()), ("usr/noise", &noise(seed, 1500))])
+    let text: Vec<u8> = (0..800)
+        .flat_map(|line| format!("line {} of {seed}\n", line * seed).into_bytes())
+        .collect();
+    layer(&[("usr/text", &text), ("usr/noise", &noise(seed, 1500))])
 }
 
 fn gzip_of_zlib(tar: &[u8]) -> Vec<u8> {

@@ -8,6 +8,7 @@
 
 mod archive;
 mod engine;
+mod writers;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

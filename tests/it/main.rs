@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on panics")]
 #![allow(clippy::print_stderr, reason = "tests say what they skip")]
+#![allow(clippy::print_stdout, reason = "tests print tables for who wants them")]
 #![allow(clippy::disallowed_methods, reason = "tests lay out files of their own")]
 
 mod catalog;

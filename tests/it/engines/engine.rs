@@ -63,7 +63,7 @@ impl Engine {
         self.name != "docker26c"
     }
 
-    fn command<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
+    pub(super) fn command<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = Command::new(&self.program);
         if let Some(host) = &self.host {
             command.args(["--host", host]);
