@@ -162,13 +162,20 @@ pub(super) const CONSUMERS: [Consumer; 13] = [
     },
     Consumer {
         name: "skopeo",
-        rules: &[skopeo_reads, missing_in_podman, skopeo_name, zstd_to_docker, elsewhere],
+        rules: &[
+            skopeo_reads,
+            missing_in_podman,
+            skopeo_name,
+            skopeo_types,
+            zstd_to_docker,
+            elsewhere,
+        ],
     },
     Consumer {
         name: "crane, kaniko and their kin",
         rules: &[tar, outer_any, needs_list, no_images, mixed, missing_refused, one_of_several],
     },
-    Consumer { name: "umoci", rules: &[umoci_folder, umoci_zstd] },
+    Consumer { name: "umoci", rules: &[umoci_folder, umoci_types, umoci_zstd] },
     Consumer {
         name: "trivy, syft, dive",
         rules: &[needs_layout_or_list, no_images, missing_refused, scanners_layout, scanners_zstd],
@@ -408,6 +415,12 @@ fn skopeo_name(shape: &Shape) -> Option<Finding> {
     note(several, format!("say which image: {transport}"))
 }
 
+fn skopeo_types(shape: &Shape) -> Option<Finding> {
+    // With `manifest.json`, it can be read as a docker-archive.
+    let only = shape.docker_types > 0 && !shape.list;
+    note(only, "name no tag: among manifests of Docker's own types it finds none by its tag")
+}
+
 fn zstd_to_docker(shape: &Shape) -> Option<Finding> {
     note(shape.has("zstd"), "zstd layers: not to where Docker's manifests are needed")
 }
@@ -422,6 +435,12 @@ fn umoci_folder(shape: &Shape) -> Option<Finding> {
         return refused(true, why);
     }
     refused(!shape.layout, "it reads OCI layouts as folders, and this is none")
+}
+
+fn umoci_types(shape: &Shape) -> Option<Finding> {
+    let why = "it knows no manifests of Docker's own types: `orlop export --compression gzip` \
+               makes them anew";
+    refused(shape.layout && shape.docker_types > 0, why)
 }
 
 fn umoci_zstd(shape: &Shape) -> Option<Finding> {

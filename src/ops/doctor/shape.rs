@@ -33,6 +33,8 @@ pub struct Shape {
     pub odd_paths: bool,
     /// Descriptors in `index.json`.
     pub entries: usize,
+    /// Those of them that are manifests or lists of Docker's own types.
+    pub docker_types: usize,
     /// Images that can run.
     pub images: usize,
     /// Roots that are no images.
@@ -89,7 +91,11 @@ impl Shape {
         if let Some(index) = body("index.json").filter(|_| by_path.contains_key("oci-layout")) {
             let index: Value = serde_json::from_slice(index).unwrap_or_default();
             self.layout = true;
-            self.entries = index["manifests"].as_array().map_or(0, Vec::len);
+            let entries = index["manifests"].as_array().map(Vec::as_slice).unwrap_or_default();
+            self.entries = entries.len();
+            let kind = |entry: &Value| entry["mediaType"].as_str().unwrap_or_default().to_owned();
+            let docker = |entry: &&Value| kind(entry).starts_with("application/vnd.docker.");
+            self.docker_types = entries.iter().filter(docker).count();
         }
         let Some(list) = body("manifest.json") else { return };
         self.list = true;

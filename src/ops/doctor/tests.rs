@@ -66,6 +66,21 @@ fn layouts_alone_are_for_those_that_read_them() {
     assert_eq!(refusing(&folder), all_but(&["Podman", "skopeo", "umoci", "trivy"]));
 }
 
+/// Bug: such layouts were said to be like any other. They come of Docker archives
+/// that went through Docker's containerd store.
+#[test]
+fn layouts_with_manifests_of_dockers_types_are_not_for_all() {
+    let oci = Shape { list: false, folder: true, ..hybrid() };
+    let docker = Shape { docker_types: 1, ..oci.clone() };
+    let more = refusing(&docker).into_iter().filter(|name| !refusing(&oci).contains(name));
+    assert_eq!(more.collect::<Vec<_>>(), ["umoci"]);
+    let findings = |shape: &Shape| {
+        let verdicts = verdicts(shape);
+        verdicts.iter().find(|verdict| verdict.consumer == "skopeo").unwrap().findings.len()
+    };
+    assert_eq!(findings(&docker), findings(&oci) + 1);
+}
+
 /// Bug: nothing was said of umoci, which fails on them.
 #[test]
 fn zstd_layers_in_folders_are_no_matter_of_course_for_umoci() {
