@@ -32,18 +32,22 @@ const TAG: &str = "hello:2";
 enum Writer {
     /// `docker save`.
     Docker(&'static str),
+    /// The same of an image that came as a Docker archive: containerd makes it a manifest of
+    /// Docker's own type.
+    DockerType(&'static str),
     /// `podman save --format`.
     Podman(&'static str),
     /// `skopeo copy` to this transport, with these options.
     Skopeo(&'static str, &'static [&'static str]),
 }
 
-use Writer::{Docker, Podman, Skopeo};
+use Writer::{Docker, DockerType, Podman, Skopeo};
 
-const WRITERS: [Writer; 11] = [
+const WRITERS: [Writer; 12] = [
     Docker("docker20"),
     Docker("docker26"),
     Docker("docker26c"),
+    DockerType("docker26c"),
     Podman("docker-archive"),
     Podman("oci-archive"),
     Podman("oci-dir"),
@@ -58,6 +62,7 @@ impl Writer {
     fn name(self) -> String {
         match self {
             Docker(engine) => format!("{engine} save"),
+            DockerType(engine) => format!("{engine} save, of a docker archive"),
             Podman(format) => format!("podman save {format}"),
             Skopeo(transport, options) => {
                 format!("skopeo {transport} {}", options.last().unwrap_or(&""))
@@ -69,9 +74,13 @@ impl Writer {
     fn write(self, folder: &Path) -> Option<PathBuf> {
         let path = folder.join("written");
         match self {
-            Docker(name) => {
+            Docker(name) | DockerType(name) => {
                 let engine = Lease::of(name, &TAGS)?;
-                engine.load(&Store::with_samples().export(&[TAG]));
+                let options: &[&str] = match self {
+                    DockerType(_) => &["--format", "docker-legacy"],
+                    _ => &[],
+                };
+                engine.load(&Store::with_samples().export_with(&[TAG], options, "in.tar"));
                 let file = File::create(&path).expect("a file to write");
                 succeeded(engine.save(&[TAG]).stdout(Stdio::from(file)));
             }
@@ -171,6 +180,14 @@ impl Saved {
         self.held.layers.iter().any(|hex| sniff(&self.held.blobs[hex]) == zstd)
     }
 
+    /// Whether its root is a manifest of Docker's own type.
+    fn is_of_docker(&self) -> bool {
+        let root = self.root.trim_start_matches("sha256:");
+        self.held.blobs.get(root).is_some_and(|bytes| {
+            String::from_utf8_lossy(bytes).contains("application/vnd.docker.distribution.manifest")
+        })
+    }
+
     /// The archive as a whole, where there was one: it must be the one that was written.
     fn original(&self, path: &Path) -> &'static str {
         if path.is_dir() {
@@ -210,23 +227,24 @@ impl Saved {
         let output = succeeded(Command::new(&skopeo).args(["inspect", "--raw", &from]));
         assert_eq!(format!("sha256:{}", sha256(output.as_bytes())), self.root);
         let copy = self.store.scratch.path().join("copy");
-        let to = format!("oci:{}:{TAG}", copy.display());
+        let to = format!("dir:{}", copy.display());
         let words = ["copy", "-q", "--all", "--preserve-digests", &from, &to];
         succeeded(Command::new(&skopeo).args(words));
-        let found = Members::of_folder(&copy).blobs();
+        let found = Members::of_folder(&copy);
         for hex in &self.held.layers {
-            assert!(found.get(hex) == Some(&self.held.blobs[hex]), "layer {hex}");
+            assert!(found.file(hex) == Some(&self.held.blobs[hex]), "layer {hex}");
         }
         Some("skopeo")
     }
 
-    /// umoci unpacks a layout in a folder; its release 0.4 knows no zstd layers.
+    /// umoci unpacks a layout in a folder; its release 0.4 knows no zstd layers,
+    /// and no manifests of Docker's own types.
     fn umoci_unpacks(&self) -> Option<&'static str> {
         if Command::new("umoci").arg("--version").output().is_err() {
             eprintln!("skipped: no umoci");
             return None;
         }
-        let (options, how): (&[&str], _) = if self.has_zstd() {
+        let (options, how): (&[&str], _) = if self.has_zstd() || self.is_of_docker() {
             (&["--format", "oci", "--compression", "gzip"], "umoci (as gzip)")
         } else {
             (&["--format", "oci"], "umoci")
