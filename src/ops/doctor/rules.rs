@@ -315,32 +315,38 @@ fn mixed(shape: &Shape) -> Option<Finding> {
     refused(shape.layers.len() > 1, "it takes all layers to be compressed as the first one is")
 }
 
+/// How many layers there should be and are not.
+fn absent(number: usize) -> String {
+    let verb = if number == 1 { "isn't" } else { "aren't" };
+    format!("{} {verb}", count(number, "layer"))
+}
+
 fn missing_layers(shape: &Shape) -> Option<Finding> {
-    let what = count(shape.missing, "layer");
-    let what = format!("{what} aren't in it: only where the engine has them, and all below");
+    let what = absent(shape.missing);
+    let what = format!("{what} in it: only where the engine has them, and all below");
     note(shape.missing > 0, what)
 }
 
 fn missing_in_containerd(shape: &Shape) -> Option<Finding> {
-    let what = count(shape.missing, "layer");
+    let what = absent(shape.missing);
     if shape.layout {
-        return note(shape.missing > 0, format!("{what} aren't in it: only where it has them"));
+        return note(shape.missing > 0, format!("{what} in it: only where it has them"));
     }
-    refused(shape.missing > 0, format!("{what} aren't in it, which `manifest.json` lists"))
+    refused(shape.missing > 0, format!("{what} in it, which `manifest.json` lists"))
 }
 
 fn missing_in_podman(shape: &Shape) -> Option<Finding> {
-    let what = count(shape.missing, "layer");
+    let what = absent(shape.missing);
     if shape.layout && shape.entries == 1 {
-        return note(shape.missing > 0, format!("{what} aren't in it: only where it has them"));
+        return note(shape.missing > 0, format!("{what} in it: only where it has them"));
     }
-    refused(shape.missing > 0, format!("{what} aren't in it, and it reads all of them"))
+    refused(shape.missing > 0, format!("{what} in it, and it reads all of them"))
 }
 
 fn missing_refused(shape: &Shape) -> Option<Finding> {
     let missing = shape.missing + shape.elsewhere;
-    let what = count(missing, "layer");
-    refused(missing > 0, format!("{what} aren't in it, and it reads all of them"))
+    let what = absent(missing);
+    refused(missing > 0, format!("{what} in it, and it reads all of them"))
 }
 
 fn elsewhere(shape: &Shape) -> Option<Finding> {
