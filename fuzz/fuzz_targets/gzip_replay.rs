@@ -13,6 +13,9 @@ use orlop_fuzz::{Plan, expand, pieces};
 const CONTENT_MAX: u64 = 1 << 18;
 const MEMBERS_MAX: usize = 16;
 
+/// How every header begins; it isn't stored.
+const MAGIC: &[u8] = &[0x1f, 0x8b, 8];
+
 fuzz_target!(|input: &[u8]| {
     let mut plan = Plan::new(input);
     match plan.u8() % 3 {
@@ -52,7 +55,7 @@ fn description(plan: &mut Plan<'_>) {
     let members = 1 + plan.below(4);
     let member = |number| Member {
         // Without one, it is that of the member before.
-        header: (number == 0 || plan.flag()).then(|| plan.short().to_vec()),
+        header: (number == 0 || plan.flag()).then(|| [MAGIC, plan.short()].concat()),
         length: u64::from(plan.u16() >> (plan.u8() & 15)),
         flushed: plan.flag(),
         trailer: plan.flag().then(|| plan.u64().to_le_bytes()),
