@@ -11,7 +11,7 @@ use orlop::ops::export::{Export, ExportOptions, Form};
 use orlop::ops::input::Input;
 use orlop::ops::original::Original as SavedOriginal;
 use orlop::ops::resolve::resolve;
-use orlop::ops::save::{Original, SaveError, SaveOutcome};
+use orlop::ops::save::{Original, SaveError, SaveOutcome, SaveWarning};
 use orlop::store::Store;
 use serde_json::json;
 
@@ -191,6 +191,17 @@ fn nothing_is_kept_of_an_archive_if_so_asked() {
     let mut shelf = Shelf::new();
     let input = Input::from_stream("-".to_owned(), std::io::Cursor::new(archive)).unwrap();
     let outcome = shelf.save_with(input, Original::Forget).unwrap();
+    assert!(SavedOriginal::of(shelf.store(), outcome.save.unwrap()).is_err());
+}
+
+/// Bug: it was dropped in silence.
+#[test]
+fn a_stream_with_too_much_behind_it_is_saved_and_said_not_to_be_kept() {
+    let mut archive = every_compression().tar();
+    archive.resize(archive.len() + (33 << 20), 7);
+    let mut shelf = Shelf::new();
+    let outcome = shelf.save(&archive, Way::Stream).unwrap();
+    assert_eq!(outcome.warnings, [SaveWarning::NotKept]);
     assert!(SavedOriginal::of(shelf.store(), outcome.save.unwrap()).is_err());
 }
 

@@ -268,8 +268,7 @@ fn commit(
     if !made.written.is_empty() {
         let source = Source { name, dialect: dialect.to_owned() };
         let mut record = SaveRecord::new(options.program, source, made.written);
-        if options.original != Original::Forget && archive.file.is_some() | archive.pieces.is_some()
-        {
+        if options.original != Original::Forget && archive.is_one_file() {
             match taker.assemble(archive)? {
                 Some(assembled) => {
                     made.kept.extend(assembled.blobs);

@@ -30,12 +30,20 @@ pub(super) struct ReadArchive {
     pub(super) small: HashMap<usize, Vec<u8>>,
     /// The file, if it is one that can be read anywhere.
     pub(super) file: Option<InputFile>,
-    /// The archive from front to back; `None` for a folder.
+    /// The archive from front to back; `None` for a folder, and where there is too
+    /// much between its members.
     pub(super) pieces: Option<Vec<Piece>>,
     /// Its length in bytes.
     pub(super) size: u64,
     /// What it hashes to, if all of it was read.
     pub(super) digest: Option<Digest>,
+}
+
+impl ReadArchive {
+    /// Whether it is a tar, and no folder.
+    pub(super) fn is_one_file(&self) -> bool {
+        self.file.is_some() || self.digest.is_some()
+    }
 }
 
 impl Taker<'_, '_> {
