@@ -11,8 +11,9 @@ use super::resolve::Resolved;
 use crate::catalog::RevisionRow;
 use crate::digest::{Digest, Id};
 use crate::image::{Config, Descriptor, Index, Manifest, ManifestKind, Platform, media_type};
-use crate::store::record::{Root, SaveRecord};
+use crate::store::record::{Revision, SaveRecord};
 use crate::store::{Result, Store, StoreError};
+use crate::varint::in_memory;
 
 /// The largest document that is read into memory.
 pub(super) const DOCUMENT_MAX: u64 = 8 << 20;
@@ -37,8 +38,9 @@ pub(super) struct Gathered {
     pub(super) absent: Vec<Descriptor>,
     /// Manifests that are about the root or something below it.
     pub(super) referrers: Vec<GatheredManifest>,
-    /// Whether referrers can't be known.
-    pub(super) record_damaged: bool,
+    /// What its record says; `None` where that is damaged, so that referrers can't
+    /// be known.
+    pub(super) recorded: Option<Revision>,
 }
 
 /// A manifest and what it lists.
@@ -87,7 +89,10 @@ impl<'s> Gatherer<'s> {
     /// Reads what belongs to a revision.
     pub(super) fn read(&mut self, resolved: &Resolved) -> Result<Gathered> {
         let revision = &resolved.revision;
-        let referrers = self.consult_record(revision)?;
+        let recorded = self.consult_record(revision)?;
+        let not_shipped = |it: &Revision| it.not_shipped.iter().copied().collect();
+        self.not_shipped = recorded.as_ref().map(not_shipped);
+        let referrers = recorded.as_ref().map(|it| it.referrers.clone()).unwrap_or_default();
         let root = Descriptor::new(&revision.root_type, revision.root, revision.root_size);
         let mut gathered = Gathered {
             root: root.clone(),
@@ -95,7 +100,7 @@ impl<'s> Gatherer<'s> {
             manifests: Vec::new(),
             absent: Vec::new(),
             referrers: Vec::new(),
-            record_damaged: self.not_shipped.is_none(),
+            recorded,
         };
         for referrer in referrers {
             let bytes = self.store.read_blob(referrer.digest, DOCUMENT_MAX)?;
@@ -120,29 +125,20 @@ impl<'s> Gatherer<'s> {
         Ok(gathered)
     }
 
-    /// Looks up what the archive didn't hold; returns what is about the revision.
-    /// Where the record is damaged, the catalog must do.
-    fn consult_record(&mut self, revision: &RevisionRow) -> Result<Vec<Root>> {
+    /// What the record says of a revision; `None` where it is damaged. Then the
+    /// catalog must do.
+    fn consult_record(&mut self, revision: &RevisionRow) -> Result<Option<Revision>> {
         let id = revision.record;
         let record = match self.record.take().filter(|(known, _)| *known == id) {
             Some((_, record)) => record,
             None => match self.store.record(id) {
-                Err(error) if error.is_damage() => {
-                    self.not_shipped = None;
-                    return Ok(Vec::new());
-                }
+                Err(error) if error.is_damage() => return Ok(None),
                 record => record?,
             },
         };
-        let place = usize::try_from(revision.position).unwrap_or(usize::MAX);
-        let (mut not_shipped, mut referrers) = (HashSet::new(), Vec::new());
-        if let Some(given) = record.revisions.get(place) {
-            not_shipped.extend(given.not_shipped.iter().copied());
-            referrers.clone_from(&given.referrers);
-        }
-        self.not_shipped = Some(not_shipped);
+        let recorded = record.revisions.get(in_memory(revision.position)).cloned();
         self.record = Some((id, record));
-        Ok(referrers)
+        Ok(recorded)
     }
 
     /// Whether the archive didn't hold a blob.

@@ -6,7 +6,6 @@ use crate::catalog::ReferenceRow;
 use crate::digest::Digest;
 use crate::store::record::{IndexedImage, Root};
 use crate::store::{Result, Store};
-use crate::varint::in_memory;
 
 /// One image in full. Of an index, the image that was asked for, or else the one
 /// that stands for it.
@@ -64,13 +63,11 @@ pub fn inspect(store: &Store, resolved: Resolved) -> Result<Inspected> {
         });
     }
     let references = store.catalog().references_of(&resolved.revision)?;
-    // Where it can't be read any more, the image is whole without it.
-    let recorded = match store.record(resolved.revision.record) {
-        Err(error) if error.is_damage() => None,
-        record => record?.revisions.into_iter().nth(in_memory(resolved.revision.position)),
-    };
-    let (images, referrers, not_shipped) =
-        recorded.map(|it| (it.images, it.referrers, it.not_shipped)).unwrap_or_default();
+    let (images, referrers, not_shipped) = gathered
+        .recorded
+        .clone()
+        .map(|it| (it.images, it.referrers, it.not_shipped))
+        .unwrap_or_default();
     Ok(Inspected {
         references,
         images,

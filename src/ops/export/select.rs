@@ -35,7 +35,7 @@ pub(super) fn select(
         outgoing.push((manifest, Outgoing::new(manifest, options, blobs, notes)?));
     }
     let mut top = Top::of(resolved, gathered, outgoing, notes)?;
-    if gathered.record_damaged {
+    if gathered.recorded.is_none() {
         notes.push(Note::RecordDamaged { image: called(resolved) });
     }
     if options.takes(Lack::Referrers) {
