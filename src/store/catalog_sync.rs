@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use super::layout::{self, Layout};
-use super::record::{Revision, SaveRecord};
+use super::record::{Action, ActionRecord, Record, Revision, SaveRecord};
 use super::{Notice, OpenOptions, Result, Store, StoreError};
 use crate::catalog::{Catalog, CatalogError, Found, Place, ReferenceRow, RevisionRow};
 use crate::chunk::recipe::Recipe;
@@ -231,10 +231,11 @@ impl Store {
                 Err(Unreadable) => unreadable += 1,
             }
         }
-        readable.sort_by_key(|(id, record)| (record.saved_at, record.sequence, *id));
+        readable.sort_by_key(|(id, record)| (record.stamp(), *id));
+        let dropped = dropped(readable.iter().map(|(_, record)| record));
         self.catalog.atomically(|| {
             for (id, record) in &readable {
-                self.replay(*id, record, notices)?;
+                self.replay(*id, record, &dropped, notices)?;
             }
             Ok(unreadable)
         })
@@ -245,8 +246,8 @@ impl Store {
         &self,
         id: Id,
         notices: &mut Vec<Notice>,
-    ) -> Result<std::result::Result<Option<SaveRecord>, Unreadable>> {
-        match SaveRecord::read(&*self.fs, &self.layout.record(id), id) {
+    ) -> Result<std::result::Result<Option<Record>, Unreadable>> {
+        match Record::read(&*self.fs, &self.layout.record(id), id) {
             Err(StoreError::Fs(error)) if error.is_missing() => Ok(Ok(None)),
             // One bad record must not keep all others from being used.
             Err(error) if error.is_damage() => {
@@ -257,28 +258,35 @@ impl Store {
         }
     }
 
-    /// Adds one record, and the packs that it names, to the catalog.
-    fn replay(&self, id: Id, record: &SaveRecord, notices: &mut Vec<Notice>) -> Result<()> {
-        for pack in &record.packs {
-            self.index_or_notice(*pack, notices)?;
+    /// Adds one record, and the packs that it names, to the catalog. That one of
+    /// those that were `dropped` is missing is no damage.
+    fn replay(
+        &self,
+        id: Id,
+        record: &Record,
+        dropped: &HashSet<Id>,
+        notices: &mut Vec<Notice>,
+    ) -> Result<()> {
+        for pack in record.packs() {
+            if !dropped.contains(pack) || self.fs.exists(&self.layout.pack(*pack)) {
+                self.index_or_notice(*pack, notices)?;
+            }
         }
         self.add(id, record)
     }
 
     /// Adds a record that was written durably to the catalog.
-    pub(super) fn apply(&self, id: Id, record: &SaveRecord) -> Result<()> {
+    pub(super) fn apply(&self, id: Id, record: &Record) -> Result<()> {
         self.add(id, record)?;
         Ok(self.catalog.mark_durable(&[id])?)
     }
 
     /// Adds a record to the catalog.
-    fn add(&self, id: Id, record: &SaveRecord) -> Result<()> {
-        let revisions: Vec<_> = (0..)
-            .zip(&record.revisions)
-            .map(|(position, revision)| rows(id, record, position, revision))
-            .collect();
+    fn add(&self, id: Id, record: &Record) -> Result<()> {
+        let stamp = record.stamp();
+        let order = (id, stamp.saved_at, stamp.sequence);
         self.catalog.atomically(|| {
-            for pack in &record.packs {
+            for pack in record.packs() {
                 // Another process may have built the catalog again since we
                 // indexed it. What is damaged was told to the user before.
                 match self.index(*pack) {
@@ -287,12 +295,16 @@ impl Store {
                 }
                 self.catalog.mark_recorded(*pack)?;
             }
-            let order = (id, record.saved_at, record.sequence);
-            self.catalog.add_record(order, &revisions)?;
-            self.catalog.add_indexed(order, &indexed(record))?;
+            match record {
+                Record::Save(save) => {
+                    self.catalog.add_record(order, &revisions(id, save))?;
+                    self.catalog.add_indexed(order, &indexed(save))?;
+                }
+                Record::Action(_) => self.catalog.add_record(order, &[])?,
+            }
             Ok::<(), StoreError>(())
         })?;
-        match self.note_paths(&self.recipes_in(&record.packs)?) {
+        match self.note_paths(&self.recipes_in(record.packs())?) {
             // That costs bases, and nothing else.
             Err(error) if error.is_damage() => Ok(()),
             result => result,
@@ -370,6 +382,27 @@ fn blobs_in(pack: &PackReader) -> Result<Vec<(Digest, u64, u32)>> {
         }
     }
     Ok(blobs)
+}
+
+/// The packs that garbage collection dropped and that no later one of these
+/// records, which are in order, names again.
+fn dropped<'r>(records: impl Iterator<Item = &'r Record>) -> HashSet<Id> {
+    let mut dropped = HashSet::new();
+    for record in records {
+        for pack in record.packs() {
+            dropped.remove(pack);
+        }
+        if let Record::Action(ActionRecord { action: Action::Repack(repack), .. }) = record {
+            dropped.extend(&repack.dropped);
+        }
+    }
+    dropped
+}
+
+/// The revisions of a save, each with its names.
+fn revisions(id: Id, save: &SaveRecord) -> Vec<(RevisionRow, Vec<ReferenceRow>)> {
+    let revisions = (0..).zip(&save.revisions);
+    revisions.map(|(position, revision)| rows(id, save, position, revision)).collect()
 }
 
 /// The images of index revisions: position, manifest and image ID.

@@ -5,12 +5,11 @@
 
 use super::filling::Named;
 use super::layer_writer::FRAME_BITS;
-use super::record::SaveRecord;
+use super::record::{Record, SaveRecord};
 use super::session::{Pending, WriteSession};
-use super::{Notice, Result, StoreError};
+use super::{Result, StoreError};
 use crate::chunk::recipe::{Body, Names, Recipe, Span};
 use crate::digest::Id;
-use crate::fs;
 use crate::pack::format::{FrameKind, PackKind, len32};
 use crate::pack::frame::RawFrame;
 use crate::time::Time;
@@ -35,37 +34,13 @@ impl WriteSession<'_> {
         self.pipeline.close(PackKind::Metadata)?;
         self.take_placed()?;
 
-        let newest = self.store.catalog.newest_record()?;
-        // Another program may have written the largest there is.
-        record.sequence = newest.map_or(1, |(_, sequence)| sequence.saturating_add(1));
-        record.saved_at = match newest {
-            Some((newest, _)) if now < newest && !as_given => {
-                self.store.notices.push(Notice::ClockBehind);
-                newest.next_second()
-            }
-            _ => now,
-        };
+        let stamp = self.store.next_stamp(now, as_given)?;
+        (record.saved_at, record.sequence) = (stamp.saved_at, stamp.sequence);
         record.packs = self.packs.iter().copied().chain(self.adopted.iter().copied()).collect();
         share(&mut record, self.packs_bytes);
-        let id = self.write_record(&record)?;
-        // The record is there: whatever happens to the catalog, this is saved.
-        if self.store.apply(id, &record).is_err() {
-            self.store.notices.push(Notice::CatalogBehind);
-        }
+        let id = self.store.publish_record(&self.workspace, &record.encode())?;
+        self.store.apply_written(id, &Record::Save(Box::new(record.clone())));
         Ok((id, record))
-    }
-
-    fn write_record(&self, record: &SaveRecord) -> Result<Id> {
-        let fs = &*self.store.fs;
-        let bytes = record.encode();
-        let id = Id::of(&bytes);
-        let path = self.workspace.path().join("record.json");
-        let mut file = fs.create(&path)?;
-        file.write_all(&bytes)?;
-        file.sync()?;
-        drop(file);
-        fs::publish(fs, &path, &self.store.layout.record(id))?;
-        Ok(id)
     }
 
     /// Writes recipes in the order in which blobs were put, so that none stands on
@@ -149,7 +124,7 @@ mod tests {
 
     use super::*;
     use crate::codec::Levels;
-    use crate::fs::Disk;
+    use crate::fs::{self, Disk};
     use crate::store::record::Source;
     use crate::store::{OpenOptions, Store};
 

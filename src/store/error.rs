@@ -71,6 +71,12 @@ pub enum StoreError {
         /// The feature, kind or version.
         need: String,
     },
+    /// A record that is named as a save is none.
+    #[error("record {} is no save", record.short())]
+    NoSave {
+        /// The record.
+        record: Id,
+    },
     /// Nothing rebuilds this blob.
     #[error("blob {digest} is not in the store")]
     NoBlob {
@@ -141,6 +147,7 @@ impl StoreError {
             Self::Pack(error) => !matches!(error, PackError::Fs(error) if !error.is_missing()),
             Self::Json { .. }
             | Self::RecordHash { .. }
+            | Self::NoSave { .. }
             | Self::NoBlob { .. }
             | Self::NoChunk { .. }
             | Self::NoDirectory { .. }

@@ -24,6 +24,7 @@ mod packs;
 mod plan;
 mod prepared;
 pub mod record;
+mod recording;
 mod reencode;
 mod session;
 mod spool;
@@ -49,6 +50,7 @@ use decoder::Decoder;
 use layout::Layout;
 use packs::FileMaps;
 use prepared::{Directories, check_chain};
+use record::{Record, SaveRecord};
 use reencode::Reencoding;
 
 /// The result of a store operation.
@@ -198,8 +200,11 @@ impl Store {
     }
 
     /// The record of a save.
-    pub fn record(&self, id: Id) -> Result<record::SaveRecord> {
-        record::SaveRecord::read(&*self.fs, &self.layout.record(id), id)
+    pub fn record(&self, id: Id) -> Result<SaveRecord> {
+        match Record::read(&*self.fs, &self.layout.record(id), id)? {
+            Record::Save(save) => Ok(*save),
+            Record::Action(_) => Err(StoreError::NoSave { record: id }),
+        }
     }
 
     /// How many records can't be read, so that revisions may be missing.
@@ -275,12 +280,18 @@ impl Store {
 
     /// Starts to add to the store.
     pub fn begin(&mut self, levels: Levels) -> Result<WriteSession<'_>> {
-        for folder in self.layout.folders() {
-            fs::create_dir_all(&*self.fs, &folder)?;
-        }
+        self.make_folders()?;
         self.adopt_packs()?;
         self.make_durable()?;
         WriteSession::begin(self, levels)
+    }
+
+    /// Makes the folders that aren't there: copying tools may leave out empty ones.
+    fn make_folders(&self) -> Result<()> {
+        for folder in self.layout.folders() {
+            fs::create_dir_all(&*self.fs, &folder)?;
+        }
+        Ok(())
     }
 
     /// A pack, open.

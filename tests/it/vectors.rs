@@ -8,6 +8,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is wrong")]
 
+mod actions;
 mod standing;
 
 use orlop::chunk::cutter;
@@ -98,6 +99,11 @@ fn every_vector_is_checked() {
         "gear",
         "cuts",
         "record",
+        "tag-record",
+        "remove-record",
+        "pin-record",
+        "undo-record",
+        "repack-record",
     ];
     assert_eq!(names, checked);
 }

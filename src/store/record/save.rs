@@ -1,21 +1,15 @@
-//! Records: what users did, as immutable JSON (docs/FORMAT.md section 7).
+//! Records of saves: one archive, and the images that it held.
 //!
-//! Assumes nothing of the bytes: a record is checked against its name, its kind
-//! and its features before anything in it is used.
-
-use std::path::Path;
+//! Data alone. Whoever reads one has checked its name, kind and features.
 
 use serde::{Deserialize, Serialize};
 
-use super::header::Features;
-use super::{Result, StoreError};
+use super::FORMAT;
 use crate::digest::{Digest, Id};
-use crate::fs::{self, Fs};
+use crate::store::header::Features;
 use crate::time::Time;
 
-const FORMAT: u64 = 1;
-/// A record of a save with some 100,000 images; memory is bounded by this.
-const SIZE_MAX: u64 = 64 << 20;
+pub(super) const KIND: &str = "save";
 
 /// A record of a save.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -167,21 +161,12 @@ impl Revision {
     }
 }
 
-/// What every record has.
-#[derive(Deserialize)]
-struct Head {
-    format: u64,
-    kind: String,
-    #[serde(default)]
-    features: Features,
-}
-
 impl SaveRecord {
     /// A record of these revisions; packs and times are filled in by the commit.
     pub fn new(program: &str, source: Source, revisions: Vec<Revision>) -> Self {
         Self {
             format: FORMAT,
-            kind: "save".to_owned(),
+            kind: KIND.to_owned(),
             features: Features::default(),
             program: program.to_owned(),
             saved_at: Time::from_nanos(0),
@@ -195,31 +180,9 @@ impl SaveRecord {
     }
 
     /// The record in its stored form.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(in crate::store) fn encode(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec(self).unwrap_or_default();
         bytes.push(b'\n');
         bytes
-    }
-
-    /// Reads the record `id` and refuses what this program doesn't know.
-    pub(super) fn read(fs: &dyn Fs, path: &Path, id: Id) -> Result<Self> {
-        let bytes = fs::read(fs, path, SIZE_MAX)?;
-        let found = Id::of(&bytes);
-        if found != id {
-            return Err(StoreError::RecordHash { path: path.to_owned(), expected: id, found });
-        }
-        let json = |source| StoreError::Json { what: "record", path: path.to_owned(), source };
-        let thing = format!("record `{}`", id.short());
-        let head: Head = serde_json::from_slice(&bytes).map_err(json)?;
-        let need = match (head.format, head.kind.as_str()) {
-            (FORMAT, "save") => None,
-            (FORMAT, kind) => Some(format!("record kind `{kind}`")),
-            (format, _) => Some(format!("record format {format}")),
-        };
-        if let Some(need) = need {
-            return Err(StoreError::Unsupported { thing, need });
-        }
-        head.features.check_read(&thing)?;
-        serde_json::from_slice(&bytes).map_err(json)
     }
 }
