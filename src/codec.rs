@@ -40,14 +40,29 @@ pub struct Levels {
     pub plain: i32,
     /// With a prefix: nearly all is one long match, which levels under 5 miss.
     pub delta: i32,
+    /// Whether a look at a few places will do where content is like its prefix.
+    pub quick: bool,
 }
 
 impl Levels {
     /// The levels that go with one for new content.
     pub fn for_content(plain: i32) -> Self {
-        Self { plain, delta: plain.max(6) + 1 }
+        Self { plain, delta: plain.max(6) + 1, quick: true }
+    }
+
+    /// The hardest that pays: the levels above take more memory and time, and made
+    /// nothing more than 0.1 % smaller.
+    pub fn hardest() -> Self {
+        Self { plain: HARDEST, delta: HARDEST, quick: false }
     }
 }
+
+const HARDEST: i32 = 19;
+
+/// The most memory that a compressor of [`Levels::hardest`] takes, in bytes: two
+/// contexts (a hash table of 16 MiB each, and a tree of 32 MiB for a frame, 64 with
+/// its prefix), what both are made from and what comes out, and some to spare.
+pub const HARDEST_MEMORY: u64 = 160 << 20;
 
 /// Compresses frames, one after the other.
 pub struct Compressor {
@@ -85,7 +100,7 @@ impl Compressor {
         self.both.extend_from_slice(prefix);
         self.both.extend_from_slice(raw);
         let both = self.both.split_at(prefix.len());
-        if alike(raw, prefix) {
+        if self.levels.quick && alike(raw, prefix) {
             let out = compress_delta(both, self.levels.delta, true)?;
             if out.len() * ALIKE_WORTH <= raw.len() {
                 return Ok(out);

@@ -89,7 +89,7 @@ fn check(pack: &PackReader, bytes: &[u8]) {
 /// A pack in which a few things may be wrong, but no hash.
 fn pack(plan: &mut Plan<'_>) -> Vec<u8> {
     let kind = plan.pick(&[PackKind::Data, PackKind::Metadata]);
-    let mut bytes = pack_header(kind);
+    let mut bytes = pack_header(kind, false);
     let features = plan.u8();
     if features > 200 {
         let list = [b"c ".as_slice(), plan.short(), b"\n"].concat();

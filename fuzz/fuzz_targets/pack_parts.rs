@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use orlop::digest::Id;
 use orlop::pack::format::{
     FRAME_CHUNKS_MAX, FRAME_HEADER_MAX, FRAME_RAW_MAX, FRAME_STORED_MAX, FrameHeader,
-    check_pack_header,
+    PackHeader, check_pack_header,
 };
 use orlop::pack::tables::{Directory, FOOTER, Footer, decode_table, encode_table};
 use orlop_fuzz::Plan;
@@ -47,7 +47,7 @@ fn pack_header(bytes: &mut [u8]) {
             hash.copy_from_slice(&Id::of(hashed).as_bytes()[..8]);
         }
     }
-    if let Ok((_, length)) = check_pack_header(bytes) {
+    if let Ok(PackHeader { length, .. }) = check_pack_header(bytes) {
         assert!((24..=24 + 4096).contains(&length) && length <= bytes.len());
         assert_eq!(check_pack_header(&bytes[..length]), check_pack_header(bytes));
         assert!(check_pack_header(&bytes[..length - 1]).is_err());

@@ -130,16 +130,32 @@ impl Codec {
     }
 }
 
-/// The header of a pack of this kind; there are no features yet.
-pub fn pack_header(kind: PackKind) -> Vec<u8> {
+/// The line of a pack that was compressed as hard as it can be.
+const OPTIMIZED: &str = "c optimized";
+
+/// The header of a pack of this kind, and whether it was optimized.
+pub fn pack_header(kind: PackKind, optimized: bool) -> Vec<u8> {
+    let features = if optimized { format!("{OPTIMIZED}\n") } else { String::new() };
     let mut out = PACK_MAGIC.to_vec();
     out.extend_from_slice(&VERSION.to_le_bytes());
     out.extend_from_slice(&[kind.code(), 0]);
-    out.extend_from_slice(&0u32.to_le_bytes());
+    out.extend_from_slice(&len32(features.len()).to_le_bytes());
+    out.extend_from_slice(features.as_bytes());
     let hash = Id::of(&out);
     out.extend_from_slice(&hash.as_bytes()[..8]);
-    debug_assert_eq!(out.len(), HEADER);
+    debug_assert_eq!(out.len(), HEADER + features.len());
     out
+}
+
+/// What a pack header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackHeader {
+    /// What the pack holds.
+    pub kind: PackKind,
+    /// Whether it was compressed as hard as it can be.
+    pub optimized: bool,
+    /// Bytes of the header.
+    pub length: usize,
 }
 
 /// What a pack header says that stops us from reading on.
@@ -153,9 +169,8 @@ pub enum HeaderError {
     Unsupported(String),
 }
 
-/// Checks the first bytes of a pack, of which at least 24 or all are given;
-/// returns its kind, and the length of its header.
-pub fn check_pack_header(bytes: &[u8]) -> Result<(PackKind, usize), HeaderError> {
+/// Checks the first bytes of a pack, of which at least 24 or all are given.
+pub fn check_pack_header(bytes: &[u8]) -> Result<PackHeader, HeaderError> {
     let mut cursor = Cursor::new(bytes);
     if &cursor.array()? != PACK_MAGIC {
         return Err(Malformed::Other("it doesn't begin as a pack does").into());
@@ -177,17 +192,19 @@ pub fn check_pack_header(bytes: &[u8]) -> Result<(PackKind, usize), HeaderError>
     if cipher != 0 {
         return Err(HeaderError::Unsupported(format!("cipher {cipher}")));
     }
+    let mut optimized = false;
     for line in String::from_utf8_lossy(features).lines() {
         if let Some(name) = line.strip_prefix("x ") {
             return Err(HeaderError::Unsupported(name.to_owned()));
         }
+        optimized |= line == OPTIMIZED;
     }
     let kind = match kind {
         1 => PackKind::Data,
         2 => PackKind::Metadata,
         _ => return Err(HeaderError::Unsupported(format!("pack kind {kind}"))),
     };
-    Ok((kind, length + 8))
+    Ok(PackHeader { kind, optimized, length: length + 8 })
 }
 
 /// Chunks of one directory that a frame uses as its prefix.

@@ -118,6 +118,38 @@ pub struct EncodedFrame {
     pub ids: Vec<Id>,
 }
 
+impl EncodedFrame {
+    /// The frame with this header, whose chunks have these ids; `bytes` is the
+    /// header and the payload.
+    fn new(header: FrameHeader, bytes: Vec<u8>, ids: Vec<Id>) -> Self {
+        let entry = FrameEntry {
+            offset: 0,
+            header_len: len32(bytes.len()) - header.stored_len,
+            stored_len: header.stored_len,
+            raw_len: header.raw_len,
+            first: 0,
+            count: len32(ids.len()),
+            kind: header.kind,
+            codec: header.codec,
+            depth: header.depth,
+        };
+        Self { bytes, entry, lengths: header.lengths, ids }
+    }
+}
+
+/// A frame that was read, with all that it is made from.
+#[derive(Debug)]
+pub struct StoredFrame {
+    /// Its header.
+    pub header: FrameHeader,
+    /// Header and payload as they are stored.
+    pub bytes: Vec<u8>,
+    /// What its bases are.
+    pub prefix: Vec<u8>,
+    /// Its chunks, one after the other.
+    pub raw: Vec<u8>,
+}
+
 /// A frame with a base is only worth having if it is this much smaller, in
 /// percent of one without.
 const WORTH_PERCENT: usize = 90;
@@ -171,19 +203,34 @@ pub fn encode(
         lengths: frame.lengths,
     };
     let mut bytes = header.encode();
-    let entry = FrameEntry {
-        offset: 0,
-        header_len: len32(bytes.len()),
-        stored_len: header.stored_len,
-        raw_len: header.raw_len,
-        first: 0,
-        count: len32(frame.ids.len()),
-        kind,
-        codec,
-        depth: header.depth,
-    };
     bytes.extend_from_slice(payload);
-    Ok(EncodedFrame { bytes, entry, lengths: header.lengths, ids: frame.ids })
+    Ok(EncodedFrame::new(header, bytes, frame.ids))
+}
+
+/// Compresses a frame again, with the chunks, the bases and so the depth that it
+/// has: whatever stands on it goes on to. One that doesn't become smaller keeps its
+/// bytes. `ids` are those of its chunks.
+pub fn encode_again(
+    frame: StoredFrame,
+    ids: Vec<Id>,
+    compressor: &mut Compressor,
+) -> Result<EncodedFrame, FrameError> {
+    let StoredFrame { header, bytes, prefix, raw } = frame;
+    if header.codec == Codec::Stored && !pays(&raw, compressor)? {
+        return Ok(EncodedFrame::new(header, bytes, ids));
+    }
+    let payload = compressor.compress(&raw, &prefix)?;
+    if len32(payload.len()) >= header.stored_len {
+        return Ok(EncodedFrame::new(header, bytes, ids));
+    }
+    if !compressor.gives(&payload, &raw, &prefix)? {
+        return Err(FrameError::Unfaithful);
+    }
+    let (stored_len, id) = (len32(payload.len()), Id::of(&payload));
+    let header = FrameHeader { codec: Codec::Zstd, stored_len, payload: id, ..header };
+    let mut bytes = header.encode();
+    bytes.extend_from_slice(&payload);
+    Ok(EncodedFrame::new(header, bytes, ids))
 }
 
 /// Whether a part of this can be compressed.

@@ -7,5 +7,6 @@ pub mod format;
 pub mod frame;
 pub mod pipeline;
 pub mod reader;
+pub mod rewrite;
 pub mod tables;
 pub mod writer;

@@ -6,8 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::format::{FrameHeader, HeaderError, PackKind, check_pack_header};
-use super::frame::{self, FrameError};
+use super::format::{FrameHeader, HeaderError, PackHeader, PackKind, check_pack_header};
+use super::frame::{self, FrameError, StoredFrame};
 use super::tables::{Directory, FOOTER, Footer, FrameEntry, decode_table};
 use crate::digest::Id;
 use crate::fs::{self, Fs, ReadFile};
@@ -70,6 +70,7 @@ pub struct PackReader {
     file: Box<dyn ReadFile>,
     path: PathBuf,
     kind: PackKind,
+    optimized: bool,
     size: u64,
     directory_id: Id,
     directory: Directory,
@@ -84,7 +85,7 @@ impl PackReader {
         let length = file.len()?;
         let mut head = vec![0; usize::try_from(length.min(24 + 4096)).unwrap_or_default()];
         file.read_exact_at(&mut head, 0)?;
-        let (kind, header) = check_pack_header(&head)
+        let PackHeader { kind, optimized, length: header } = check_pack_header(&head)
             .map_err(|source| PackError::Header { path: path.to_owned(), source })?;
         let mut footer = [0; FOOTER];
         let at = length.checked_sub(FOOTER as u64).ok_or(Malformed::TooShort).map_err(damaged)?;
@@ -119,12 +120,17 @@ impl PackReader {
         }
         let path = path.to_owned();
         let (size, directory_id) = (length, footer.directory);
-        Ok(Self { file, path, kind, size, directory_id, directory, frames })
+        Ok(Self { file, path, kind, optimized, size, directory_id, directory, frames })
     }
 
     /// What it holds.
     pub fn kind(&self) -> PackKind {
         self.kind
+    }
+
+    /// Whether it was compressed as hard as it can be.
+    pub fn is_optimized(&self) -> bool {
+        self.optimized
     }
 
     /// Bytes.
@@ -162,6 +168,15 @@ impl PackReader {
         number: usize,
         prefix: impl FnOnce(&FrameHeader) -> Result<Vec<u8>, E>,
     ) -> Result<Vec<u8>, E> {
+        Ok(self.stored_frame(number, prefix)?.raw)
+    }
+
+    /// The same, with all that its content was made from.
+    pub fn stored_frame<E: From<PackError>>(
+        &self,
+        number: usize,
+        prefix: impl FnOnce(&FrameHeader) -> Result<Vec<u8>, E>,
+    ) -> Result<StoredFrame, E> {
         let entry = self.frames[number];
         let length = in_memory(entry.header_len) + in_memory(entry.stored_len);
         let mut bytes = vec![0; length];
@@ -176,7 +191,7 @@ impl PackReader {
             source,
         })?;
         self.check_chunks(&entry, &raw)?;
-        Ok(raw)
+        Ok(StoredFrame { header, bytes, prefix, raw })
     }
 
     /// The header of a frame.

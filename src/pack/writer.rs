@@ -38,6 +38,15 @@ pub struct FinishedPack {
 impl PackWriter {
     /// Begins a pack in an empty file.
     pub fn create(file: Box<dyn WriteFile>, kind: PackKind) -> fs::Result<Self> {
+        Self::begin(file, &pack_header(kind, false))
+    }
+
+    /// The same for a pack of which all frames are compressed as hard as they can be.
+    pub fn create_optimized(file: Box<dyn WriteFile>, kind: PackKind) -> fs::Result<Self> {
+        Self::begin(file, &pack_header(kind, true))
+    }
+
+    fn begin(file: Box<dyn WriteFile>, header: &[u8]) -> fs::Result<Self> {
         let mut writer = Self {
             file,
             hasher: IdHasher::default(),
@@ -45,7 +54,7 @@ impl PackWriter {
             directory: Directory::default(),
             frames: Vec::new(),
         };
-        writer.write(&pack_header(kind))?;
+        writer.write(header)?;
         Ok(writer)
     }
 

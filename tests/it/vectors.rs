@@ -173,7 +173,7 @@ impl Frame {
 
 /// A pack of these frames by the library: its parts, named.
 fn pack(kind: PackKind, frames: &[Frame]) -> Vec<(&'static str, Vec<u8>)> {
-    let mut parts = vec![("pack header", pack_header(kind))];
+    let mut parts = vec![("pack header", pack_header(kind, false))];
     let (mut directory, mut entries) = (Directory::default(), Vec::new());
     let mut offset = parts[0].1.len();
     for frame in frames {
