@@ -54,10 +54,10 @@ fn pack_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<PackRow> {
 }
 
 impl Catalog {
-    /// All packs.
+    /// All packs, in the order in which they were added.
     pub fn packs(&self) -> Result<Vec<PackRow>> {
-        let mut query =
-            self.connection.prepare_cached("SELECT id, directory, recorded FROM pack")?;
+        let query = "SELECT id, directory, recorded FROM pack ORDER BY number";
+        let mut query = self.connection.prepare_cached(query)?;
         Ok(query.query_map([], pack_row)?.collect::<rusqlite::Result<_>>()?)
     }
 

@@ -20,6 +20,7 @@ use crate::catalog::Place;
 use crate::digest::Id;
 use crate::fs::Fs;
 use crate::pack::format::{BaseRun, DEPTH_MAX, FrameHeader, PREFIX_MAX};
+use crate::pack::frame::StoredFrame;
 use crate::pack::reader::{PackError, PackReader};
 use crate::varint::{Malformed, in_memory};
 
@@ -193,6 +194,12 @@ impl Decoder {
             Some(*end)
         }));
         Ok(Arc::new(Frame { raw, starts }))
+    }
+
+    /// A frame with all that it is made from, of which nothing is kept in memory.
+    pub(super) fn stored_frame(&self, key: FrameKey, resolve: Resolve<'_>) -> Result<StoredFrame> {
+        let pack = self.pack(key.pack)?;
+        pack.stored_frame(key.number, |header| self.prefix(key.pack, header, resolve))
     }
 
     /// The bytes that a frame's bases are.

@@ -20,6 +20,7 @@ mod filling;
 mod header;
 mod layer_writer;
 mod layout;
+pub mod optimize;
 mod packs;
 mod plan;
 mod prepared;

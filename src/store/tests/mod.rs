@@ -1,6 +1,8 @@
-//! Tests of compressed blobs: put, given back, in parallel, and damaged.
+//! Tests of compressed blobs: put, given back, in parallel, and damaged; and of packs
+//! that are written anew.
 
 mod compressed;
+mod optimized;
 mod parallel;
 
 use std::path::Path;
