@@ -33,9 +33,50 @@ impl fmt::Display for ByteCount {
     }
 }
 
+/// Reads a size as people give it to programs: `512M`, `1G`, `2 GiB`; units are powers
+/// of 1024, and a number alone is bytes.
+pub fn parse_bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim_start().to_ascii_uppercase();
+    let unit = unit.strip_suffix("IB").or(unit.strip_suffix('B')).unwrap_or(&unit);
+    let power = match unit {
+        "" => 0,
+        "K" => 1,
+        "M" => 2,
+        "G" => 3,
+        "T" => 4,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(1 << (10 * power))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_what_people_write() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("17b", Some(17)),
+            ("512M", Some(512 << 20)),
+            ("512 MiB", Some(512 << 20)),
+            ("1g", Some(1 << 30)),
+            (" 3 KB ", Some(3 << 10)),
+            ("16777215T", Some(16_777_215 << 40)),
+            ("16777216T", None),
+            ("", None),
+            ("M", None),
+            ("-1M", None),
+            ("1.5G", None),
+            ("1GG", None),
+            ("1x", None),
+        ] {
+            assert_eq!(parse_bytes(text), bytes, "{text}");
+        }
+    }
 
     #[test]
     fn prints_two_digits_at_least() {

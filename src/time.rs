@@ -66,6 +66,12 @@ impl Time {
     }
 }
 
+/// Reads a length of time as people write it, from seconds to hours: `90s`, `30m`,
+/// `1h30m`.
+pub fn parse_duration(text: &str) -> Option<std::time::Duration> {
+    text.trim().parse::<jiff::SignedDuration>().ok()?.try_into().ok()
+}
+
 impl FromStr for Time {
     type Err = ParseTimeError;
 
@@ -105,6 +111,24 @@ mod tests {
         assert_eq!("2023-11-14T23:13:20+01:00".parse::<Time>().unwrap(), time);
         assert_eq!(time.next_second().nanos(), 1_700_000_001_000_000_000);
         assert!("yesterday".parse::<Time>().is_err());
+    }
+
+    #[test]
+    fn reads_lengths_of_time() {
+        for (text, seconds) in [
+            ("90s", Some(90)),
+            ("30m", Some(1800)),
+            ("1h", Some(3600)),
+            (" 1h30m ", Some(5400)),
+            ("2 hours", Some(7200)),
+            ("-1h", None),
+            ("1", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            let duration = parse_duration(text);
+            assert_eq!(duration.map(|duration| duration.as_secs()), seconds, "{text}");
+        }
     }
 
     #[test]

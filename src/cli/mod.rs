@@ -54,6 +54,7 @@ enum Command {
     Doctor(commands::doctor::Args),
     Init(commands::init::Args),
     Stats(commands::stats::Args),
+    Optimize(commands::optimize::Args),
     Reindex(commands::reindex::Args),
     #[command(hide = true)]
     Load(commands::elsewhere::Load),
@@ -98,6 +99,7 @@ fn carry_out(arguments: &Arguments) -> output::Printed {
         Command::Doctor(args) => commands::doctor::run(global, args),
         Command::Init(args) => commands::init::run(global, args),
         Command::Stats(args) => commands::stats::run(global, args),
+        Command::Optimize(args) => commands::optimize::run(global, args),
         Command::Reindex(args) => commands::reindex::run(global, args),
         Command::Load(args) => commands::elsewhere::load(args),
         Command::Pull(args) => commands::elsewhere::pull(args),

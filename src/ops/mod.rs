@@ -10,6 +10,7 @@ mod gather;
 pub mod images;
 pub mod input;
 pub mod inspect;
+pub mod optimize;
 pub mod original;
 mod proof;
 pub mod resolve;

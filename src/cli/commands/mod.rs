@@ -6,6 +6,7 @@ pub(super) mod export;
 pub(super) mod images;
 pub(super) mod init;
 pub(super) mod inspect;
+pub(super) mod optimize;
 pub(super) mod reindex;
 pub(super) mod save;
 pub(super) mod stats;
