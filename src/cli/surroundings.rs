@@ -64,7 +64,7 @@ pub(crate) fn open(global: &Global, create: bool) -> Result<Store, Failure> {
         }
     }
     let cache = user_folder("XDG_CACHE_HOME", ".cache").map(|cache| cache.join("orlop"));
-    let mut store = Store::open(Arc::new(Disk), &root, &OpenOptions { cache })?;
+    let mut store = Store::open(Arc::new(Disk), &root, &OpenOptions { cache, threads: None })?;
     report_notices(global, &mut store);
     Ok(store)
 }

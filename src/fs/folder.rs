@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::output::unfinished;
-use super::{Error, Result, random_name};
+use super::{Disk, Error, Fs, Result};
 
 const BUFFER: usize = 1 << 20;
 
@@ -38,7 +38,7 @@ impl FolderOutput {
             }
         }
         let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let part = target.with_file_name(format!(".{name}.{}.part", random_name(4)?));
+        let part = target.with_file_name(format!(".{name}.{}.part", Disk.random_name(4)?));
         std::fs::create_dir(&part).map_err(Error::on("create", &target))?;
         unfinished().push(part.clone());
         Ok(Self { target, folders: vec![part.clone()], part, file: None, finished: false })

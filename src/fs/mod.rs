@@ -75,6 +75,13 @@ pub trait Fs: Debug + Send + Sync {
     fn try_lock(&self, path: &Path) -> Result<Option<Box<dyn Lock>>>;
     /// Locks a file that exists, as soon as nobody else holds the lock.
     fn lock(&self, path: &Path) -> Result<Box<dyn Lock>>;
+    /// `bytes` random bytes as hex digits, for a name that nobody else has.
+    fn random_name(&self, bytes: usize) -> Result<String> {
+        let mut random = vec![0; bytes];
+        getrandom::fill(&mut random)
+            .map_err(|error| Error::on("read", Path::new("the random device"))(error.into()))?;
+        Ok(crate::digest::to_hex(&random))
+    }
 }
 
 /// An open file, read at offsets.
@@ -180,12 +187,4 @@ fn same_content(fs: &dyn Fs, one: &Path, other: &Path) -> Result<bool> {
         at += now as u64;
     }
     Ok(true)
-}
-
-/// `bytes` random bytes as hex digits.
-pub fn random_name(bytes: usize) -> Result<String> {
-    let mut random = vec![0; bytes];
-    getrandom::fill(&mut random)
-        .map_err(|error| Error::on("read", Path::new("the random device"))(error.into()))?;
-    Ok(crate::digest::to_hex(&random))
 }

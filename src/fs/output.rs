@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Error, Result, random_name};
+use super::{Disk, Error, Fs, Result};
 
 /// Files and folders that aren't whole yet, for [`remove_unfinished`].
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -52,7 +52,7 @@ impl Output {
             }
             _ => {
                 let name = target.file_name().unwrap_or_default().to_string_lossy();
-                let part = target.with_file_name(format!(".{name}.{}.part", random_name(4)?));
+                let part = target.with_file_name(format!(".{name}.{}.part", Disk.random_name(4)?));
                 let file = File::options().write(true).create_new(true).open(&part);
                 let file = file.map_err(Error::on("create", &target))?;
                 unfinished().push(part.clone());

@@ -1,7 +1,7 @@
 //! Finds, on threads of their own, which encoders made gzip streams.
 //!
 //! Proofs run in the order in which they were asked for, as many at a time as
-//! there are processors. Whoever stores the content meanwhile asks first whether
+//! there may be threads. Whoever stores the content meanwhile asks first whether
 //! a proof is likely to succeed: encoders that are wrong mostly differ within
 //! the first block. Dropping the prover ends them all.
 
@@ -67,13 +67,14 @@ enum State {
 }
 
 impl Prover {
-    pub(super) fn new() -> Self {
+    /// On so many threads; on the caller's, if there are to be none.
+    pub(super) fn new(threads: usize) -> Self {
         let (jobs, queue) = channel();
         let shared = Common {
             queue: Mutex::new(queue),
             open: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
-            processors: thread::available_parallelism().map_or(1, usize::from),
+            processors: threads,
         };
         Self { jobs: Some(jobs), shared: Arc::new(shared), workers: Vec::new() }
     }
@@ -87,6 +88,10 @@ impl Prover {
         }
         let proof = Arc::<Shared>::default();
         let job = Job { body, proof: Arc::clone(&proof) };
+        if self.shared.processors == 0 {
+            carry_out(&job, &self.shared);
+            return Proof(proof);
+        }
         if self.jobs.as_ref().is_none_or(|jobs| jobs.send(job).is_err()) {
             proof.set(State::Ended(None));
         }
@@ -159,10 +164,14 @@ fn work(shared: &Common) {
     loop {
         let next = shared.queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
-        let mut ending = Ending(&job.proof, None);
-        ending.1 = prove(&job, shared);
-        shared.open.fetch_sub(1, Ordering::Relaxed);
+        carry_out(&job, shared);
     }
+}
+
+fn carry_out(job: &Job, shared: &Common) {
+    let mut ending = Ending(&job.proof, None);
+    ending.1 = prove(job, shared);
+    shared.open.fetch_sub(1, Ordering::Relaxed);
 }
 
 fn prove(job: &Job, shared: &Common) -> Option<Replay> {

@@ -3,7 +3,8 @@
 //!
 //! Queues are bounded, so memory is: per worker one frame and its compressor,
 //! and as many frames again in the queues. Whatever fails, fails the whole
-//! pipeline; the packs that are in place by then stay (they are whole).
+//! pipeline; the packs that are in place by then stay (they are whole). Without
+//! workers all is done by the caller's thread, in the same order.
 //! Deliberately doesn't know what a store is: the caller says where packs go.
 
 use std::collections::BTreeMap;
@@ -86,9 +87,15 @@ pub struct Pipeline {
     packer: Option<JoinHandle<Result<(), PipelineError>>>,
 }
 
-struct Input {
-    jobs: Sender<Job>,
-    steps: Sender<(u64, Step)>,
+enum Input {
+    Queues { jobs: Sender<Job>, steps: Sender<(u64, Step)> },
+    Here(Box<Here>),
+}
+
+/// Does all at once, where there are no threads.
+struct Here {
+    worker: Worker,
+    packer: Packer,
 }
 
 impl std::fmt::Debug for Input {
@@ -98,39 +105,51 @@ impl std::fmt::Debug for Input {
 }
 
 impl Pipeline {
-    /// Starts the threads.
+    /// Starts up to so many threads that compress, and one that writes; none, if
+    /// none are to compress.
     pub fn start(
         fs: Arc<dyn Fs>,
         places: Places,
         levels: Levels,
         find_base: &Arc<FindBase>,
+        threads: usize,
     ) -> Self {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        let count = cores.min(WORKERS_MAX);
+        let (event_sender, events) = unbounded();
+        let packer = Packer { fs, places, open: BTreeMap::new(), files: 0, events: event_sender };
+        let worker = || Worker { levels, find_base: Arc::clone(find_base), compressor: None };
+        let (placed, next) = (Vec::new(), 0);
+        if threads == 0 {
+            let input = Some(Input::Here(Box::new(Here { worker: worker(), packer })));
+            return Self { input, events, placed, next, workers: Vec::new(), packer: None };
+        }
+        let count = threads.min(WORKERS_MAX);
         let (jobs, job_queue) = bounded::<Job>(count);
         let (steps, step_queue) = bounded(count);
-        let (event_sender, events) = unbounded();
         let workers = (0..count)
             .map(|_| {
-                let (jobs, steps) = (job_queue.clone(), steps.clone());
-                let find_base = Arc::clone(find_base);
-                thread::spawn(move || work(&jobs, &steps, levels, &*find_base))
+                let (worker, jobs, steps) = (worker(), job_queue.clone(), steps.clone());
+                thread::spawn(move || worker.run(&jobs, &steps))
             })
             .collect();
-        let packer = thread::spawn(move || {
-            Packer { fs, places, open: BTreeMap::new(), files: 0, events: event_sender }
-                .run(&step_queue)
-        });
-        let input = Some(Input { jobs, steps });
-        Self { input, events, placed: Vec::new(), next: 0, workers, packer: Some(packer) }
+        let packer = Some(thread::spawn(move || packer.run(&step_queue)));
+        Self { input: Some(Input::Queues { jobs, steps }), events, placed, next, workers, packer }
     }
 
     /// Adds a frame. Waits while the queue is full.
     pub fn push(&mut self, kind: FrameKind, frame: RawFrame) -> Result<(), PipelineError> {
-        let job = Job { number: self.next, kind, frame };
+        let number = self.next;
         self.next += 1;
-        let sent = self.input.as_ref().is_some_and(|input| input.jobs.send(job).is_ok());
-        if sent { Ok(()) } else { Err(self.failure()) }
+        match &mut self.input {
+            None => Err(self.failure()),
+            Some(Input::Queues { jobs, .. }) => match jobs.send(Job { number, kind, frame }) {
+                Ok(()) => Ok(()),
+                Err(_) => Err(self.failure()),
+            },
+            Some(Input::Here(here)) => {
+                let done = here.push(kind, frame);
+                done.inspect_err(|_| self.input = None)
+            }
+        }
     }
 
     /// The packs that were put in place since this was last asked.
@@ -147,8 +166,17 @@ impl Pipeline {
     pub fn close(&mut self, kind: PackKind) -> Result<(), PipelineError> {
         let step = (self.next, Step::Close(kind));
         self.next += 1;
-        if self.input.as_ref().is_none_or(|input| input.steps.send(step).is_err()) {
-            return Err(self.failure());
+        match &mut self.input {
+            None => return Err(self.failure()),
+            Some(Input::Queues { steps, .. }) => {
+                if steps.send(step).is_err() {
+                    return Err(self.failure());
+                }
+            }
+            Some(Input::Here(here)) => {
+                let done = here.packer.close(kind);
+                return done.inspect_err(|_| self.input = None);
+            }
         }
         loop {
             match self.events.recv() {
@@ -186,23 +214,37 @@ impl Drop for Pipeline {
     }
 }
 
-fn work(jobs: &Receiver<Job>, steps: &Sender<(u64, Step)>, levels: Levels, find_base: &FindBase) {
-    let mut compressor = None;
-    for job in jobs {
-        let encoded = compressor
-            .take()
-            .map_or_else(|| Compressor::new(levels), Ok)
-            .map_err(FrameError::from)
-            .and_then(|ready| {
-                frame::encode(job.kind, job.frame, compressor.insert(ready), find_base)
-            });
-        if steps.send((job.number, Step::Frame(encoded))).is_err() {
-            return;
+/// Compresses frames.
+struct Worker {
+    levels: Levels,
+    find_base: Arc<FindBase>,
+    compressor: Option<Compressor>,
+}
+
+impl Worker {
+    fn run(mut self, jobs: &Receiver<Job>, steps: &Sender<(u64, Step)>) {
+        for job in jobs {
+            let encoded = self.encode(job.kind, job.frame);
+            if steps.send((job.number, Step::Frame(encoded))).is_err() {
+                return;
+            }
         }
+    }
+
+    fn encode(&mut self, kind: FrameKind, frame: RawFrame) -> Result<EncodedFrame, FrameError> {
+        let ready = self.compressor.take().map_or_else(|| Compressor::new(self.levels), Ok)?;
+        frame::encode(kind, frame, self.compressor.insert(ready), &*self.find_base)
     }
 }
 
-/// The thread that writes.
+impl Here {
+    fn push(&mut self, kind: FrameKind, frame: RawFrame) -> Result<(), PipelineError> {
+        let frame = self.worker.encode(kind, frame)?;
+        self.packer.append(frame)
+    }
+}
+
+/// Writes packs; mostly a thread of its own.
 struct Packer {
     fs: Arc<dyn Fs>,
     places: Places,

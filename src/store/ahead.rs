@@ -33,8 +33,11 @@ impl Store {
     /// decode what it will need, and compress what has to be compressed. Another
     /// order, and other blobs, only take longer.
     pub fn decoding_ahead<T>(&self, blobs: &[Digest], act: impl FnOnce() -> T) -> Result<T> {
+        let cores = self.threads();
+        if cores == 0 {
+            return Ok(act());
+        }
         let (plan, prepared) = self.plan(blobs)?;
-        let cores = thread::available_parallelism().map_or(1, usize::from);
         let decoders = if plan.is_decoded_ahead() { cores.min(DECODERS_MAX) } else { 0 };
         let ahead = Arc::new(Reencoding::new(blobs, prepared));
         let encoders = cores.min(ENCODERS_MAX).min(ahead.jobs());

@@ -198,7 +198,8 @@ impl Store {
             Ok(found)
         };
         // To open a store of many records is to list them, and little else.
-        let share = parts.len().div_ceil(LISTERS).max(FOLDERS_MIN);
+        let listers = self.threads.clamp(1, LISTERS);
+        let share = parts.len().div_ceil(listers).max(FOLDERS_MIN);
         let listed: Vec<_> = thread::scope(|scope| {
             let mut shares = parts.chunks(share);
             let first = shares.next();

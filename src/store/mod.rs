@@ -36,6 +36,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 pub use error::StoreError;
 pub use header::StoreHeader;
@@ -93,6 +94,9 @@ pub enum Notice {
 pub struct OpenOptions {
     /// Where the catalog goes if the store itself can't hold it.
     pub cache: Option<PathBuf>,
+    /// How many threads do work beside the caller's: 0, so that all file access
+    /// comes in one order; `None`, as many as are worth it on this machine.
+    pub threads: Option<usize>,
 }
 
 /// An open store.
@@ -102,6 +106,7 @@ pub struct Store {
     layout: Layout,
     header: StoreHeader,
     catalog: Catalog,
+    threads: usize,
     decoder: Arc<Decoder>,
     file_maps: FileMaps,
     /// Whether packs can be used, with all that they stand on.
@@ -140,8 +145,8 @@ impl Store {
         if fs.exists(&layout.header()) {
             return Err(exists());
         }
-        let header = StoreHeader::new(fs::random_name(32)?, program);
-        let part = layout.tmp().join(format!("{}.json", fs::random_name(8)?));
+        let header = StoreHeader::new(fs.random_name(32)?, program);
+        let part = layout.tmp().join(format!("{}.json", fs.random_name(8)?));
         let mut file = fs.create(&part)?;
         file.write_all(&header.encode())?;
         file.sync()?;
@@ -169,6 +174,9 @@ impl Store {
             layout,
             header,
             catalog,
+            threads: options
+                .threads
+                .unwrap_or_else(|| available_parallelism().map_or(1, usize::from)),
             file_maps: FileMaps::default(),
             sound: RefCell::default(),
             directories: RefCell::default(),
@@ -198,6 +206,11 @@ impl Store {
     /// What is where, for questions about images and names.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// How many threads may work beside the caller's.
+    pub fn threads(&self) -> usize {
+        self.threads
     }
 
     /// The record of a save.

@@ -102,7 +102,8 @@ impl<'s> WriteSession<'s> {
         };
         let decoder = Arc::clone(&store.decoder);
         let find_base: Arc<FindBase> = Arc::new(move |runs| decoder.base_bytes(runs).ok());
-        let pipeline = Pipeline::start(Arc::clone(&store.fs), places, levels, &find_base);
+        let pipeline =
+            Pipeline::start(Arc::clone(&store.fs), places, levels, &find_base, store.threads);
         Ok(Self {
             store,
             pipeline,

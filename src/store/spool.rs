@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::session::WriteSession;
 use super::{Result, StoreError};
 use crate::digest::{Digest, DigestHasher};
-use crate::fs::{self, Fs, ReadFile};
+use crate::fs::{Fs, ReadFile};
 
 /// Bytes that are copied at a time.
 const PIECE: usize = 1 << 20;
@@ -29,7 +29,7 @@ impl WriteSession<'_> {
     /// Takes in all of `input`.
     pub fn spool(&self, input: &mut dyn Read) -> Result<Spool> {
         let fs = Arc::clone(&self.store.fs);
-        let path = self.workspace.path().join(format!("{}.spool", fs::random_name(8)?));
+        let path = self.workspace.path().join(format!("{}.spool", fs.random_name(8)?));
         let mut file = fs.create(&path)?;
         let (mut size, mut hasher) = (0, DigestHasher::default());
         let mut piece = vec![0; PIECE];

@@ -28,7 +28,7 @@ impl Workspace {
     pub(super) fn create(fs: &Arc<dyn Fs>, layout: &Layout) -> Result<Self> {
         sweep(&**fs, layout)?;
         loop {
-            let path = layout.tmp().join(fs::random_name(8)?);
+            let path = layout.tmp().join(fs.random_name(8)?);
             fs.create_dir(&path)?;
             if let Some(lock) = lock(&**fs, &path)? {
                 return Ok(Self { fs: Arc::clone(fs), path, _lock: lock });

@@ -5,6 +5,7 @@
 //! archive; single file operations are held by doing the other thing in them.
 //! Nothing sleeps. Guarantees that all succeed and that no one sees half.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
@@ -16,7 +17,7 @@ use orlop::store::{Notice, OpenOptions, Store};
 
 use crate::support::Scratch;
 use crate::support::stores::{
-    archive, copy, expected, export, layer, listed, names, noise, open, open_disk, save,
+    archive, copy, expected, export, files, layer, listed, names, noise, open, open_disk, save,
 };
 
 /// Bytes of an archive that are held back; all before is more than pipe and
@@ -282,4 +283,28 @@ fn the_same_save_at_each_operation_of_a_save() {
             return;
         }
     }
+}
+
+/// However many threads work at it: none is what simulations use.
+#[test]
+fn the_same_packs_come_out_of_any_number_of_threads() {
+    let scratch = Scratch::new();
+    let packs = |threads| {
+        let root = scratch.path(format!("{threads:?}"));
+        Store::create(&Disk, &root, "test").unwrap();
+        let options = OpenOptions { cache: None, threads };
+        let mut store = Store::open(Arc::new(Disk), &root, &options).unwrap();
+        for number in 0..2 {
+            let (name, archive) = image(number);
+            save(&mut store, &archive).unwrap();
+            assert!(export(&store, &name) == expected(&archive, &name), "{name}");
+        }
+        let packs = files(&root.join("packs"));
+        packs.iter().map(|path| path.file_name().unwrap().to_owned()).collect::<BTreeSet<_>>()
+    };
+    let one = packs(Some(0));
+    assert_eq!(one.len(), 4);
+    assert_eq!(one, packs(Some(1)));
+    assert_eq!(one, packs(Some(3)));
+    assert_eq!(one, packs(None));
 }

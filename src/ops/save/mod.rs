@@ -243,7 +243,11 @@ fn read(
     let mut tar = codec::expand(compression, input).map_err(SaveError::Read)?;
     let archive = taker.read_stream(&mut *tar)?;
     let proof = (compression == Compression::Gzip)
-        .then(|| Prover::new().start(Body::Spool(Arc::clone(&spool))).finish())
+        .then(|| {
+            Prover::new(taker.session.store().threads())
+                .start(Body::Spool(Arc::clone(&spool)))
+                .finish()
+        })
         .flatten();
     let replay = proof.map(|replay| to_hex(&replay.to_bytes()));
     if replay.is_none() {

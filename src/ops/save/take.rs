@@ -72,11 +72,12 @@ pub(super) struct Taker<'s, 'p> {
 
 impl<'s, 'p> Taker<'s, 'p> {
     pub(super) fn new(session: WriteSession<'s>, progress: &'p dyn Progress) -> Self {
+        let prover = Prover::new(session.store().threads());
         Self {
             session,
             taken: HashMap::new(),
             progress,
-            prover: Prover::new(),
+            prover,
             ahead: HashMap::new(),
             unproven: VecDeque::new(),
         }
