@@ -11,6 +11,7 @@ pub mod faulty;
 pub mod folder;
 mod input;
 pub mod output;
+pub mod sim;
 
 use std::fmt::Debug;
 use std::io;
