@@ -1,9 +1,16 @@
 //! Saves that end at every single file operation: killed, cut from power, or
-//! with one error; and processes that really are killed.
+//! with one error; and processes that really are killed. What is below is so on the
+//! real file system, the modules on a simulated one, which is worse.
 //!
 //! Assumes that a save's file operations come in the same order each time.
 //! Guarantees that a store afterwards opens, holds each image whole or not at
 //! all, and takes the same save again. Does not know what the operations are.
+
+mod cuts;
+mod faults;
+mod seeds;
+mod turns;
+mod world;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

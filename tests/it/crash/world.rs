@@ -1,0 +1,280 @@
+//! A store on a simulated machine, what users do to it, and what must be true of
+//! it whatever went wrong.
+//!
+//! Assumes that the same seed does the same. What was acknowledged must be there
+//! and come out bit for bit; what wasn't, wholly or not at all. To add an
+//! operation, add it to [`Act`]: what it does to a store, and to what is listed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use orlop::fs::Fs;
+use orlop::fs::sim::{Process, ROOT, Sim};
+use orlop::image::Query;
+use orlop::ops::export::{Export, ExportOptions, Form};
+use orlop::ops::input::Input;
+use orlop::ops::resolve::resolve;
+use orlop::ops::save::{self, Original, SaveOptions};
+use orlop::store::{Notice, OpenOptions, Store};
+use orlop::time::Time;
+
+use crate::support::stores::{NOW, archive, expected, layer, listed, noise};
+
+/// What any operation fails with.
+pub(super) type Failed = Box<dyn std::error::Error>;
+
+/// An image, as it is saved and as it comes out.
+struct Image {
+    name: &'static str,
+    archive: Vec<u8>,
+    expected: Vec<u8>,
+}
+
+/// The images that are saved: versions of two programs that share files.
+static IMAGES: LazyLock<Vec<Image>> = LazyLock::new(|| {
+    let shared = noise(1, 30_000);
+    let versions = ["app:1", "app:2", "tool:1", "app:3", "tool:2"];
+    (2..)
+        .zip(versions)
+        .map(|(seed, name)| {
+            let mut text = b"a line that all versions have\n".repeat(100);
+            text.extend_from_slice(name.as_bytes());
+            let program = name.split(':').next().unwrap();
+            let own = noise(seed, 3000);
+            let lower = layer(&[("shared", &shared), ("text", &text)]);
+            let upper = layer(&[(program, &text), ("own", &own)]);
+            let archive = archive(name, &[lower, upper]);
+            let expected = expected(&archive, name);
+            Image { name, archive, expected }
+        })
+        .collect()
+});
+
+/// How many images there are to be saved.
+pub(super) const IMAGE_COUNT: usize = 5;
+
+/// Something that a user does, in one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Act {
+    /// Makes the store, if need be, and saves an image.
+    Save(usize),
+    /// Builds the catalog again.
+    Reindex,
+    /// Exports an image, and compares it.
+    Export(usize),
+}
+
+/// What is listed: names, and which image each is.
+pub(super) type Listing = BTreeMap<String, usize>;
+
+impl Act {
+    /// Does it.
+    pub(super) fn carry_out(self, process: &Process, cache: Option<&Path>) -> Result<(), Failed> {
+        let mut store = open(process, cache)?;
+        match self {
+            Self::Save(number) => save_image(&mut store, number)?,
+            Self::Reindex => store.reindex()?,
+            Self::Export(number) => {
+                let image = &IMAGES[number];
+                assert!(export(&store, image.name)? == image.expected, "{}", image.name);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is listed when it was done.
+    fn apply(self, listing: &Listing) -> Listing {
+        let mut listing = listing.clone();
+        if let Self::Save(number) = self {
+            listing.insert(IMAGES[number].name.to_owned(), number);
+        }
+        listing
+    }
+}
+
+/// Opens the store, which is made if need be.
+fn open(process: &Process, cache: Option<&Path>) -> Result<Store, Failed> {
+    let fs: Arc<dyn Fs> = Arc::new(process.clone());
+    if !Store::exists(&*fs, Path::new(ROOT)) {
+        Store::create(&*fs, Path::new(ROOT), "test")?;
+    }
+    let options = OpenOptions { cache: cache.map(PathBuf::from), threads: Some(0) };
+    Ok(Store::open(fs, Path::new(ROOT), &options)?)
+}
+
+/// Damage is no outcome of a crash.
+fn check_notices(store: &mut Store) -> Result<(), Failed> {
+    for notice in store.take_notices() {
+        if matches!(notice, Notice::PackUnreadable { .. } | Notice::RecordUnreadable { .. }) {
+            return Err(format!("{notice:?}").into());
+        }
+    }
+    Ok(())
+}
+
+fn save_image(store: &mut Store, number: usize) -> Result<(), Failed> {
+    let image = &IMAGES[number];
+    let archive = std::io::Cursor::new(image.archive.clone());
+    let options = SaveOptions {
+        tag: None,
+        level: 1,
+        now: Time::from_nanos(NOW),
+        now_as_given: false,
+        program: "test",
+        original: Original::Keep,
+    };
+    save::save(store, Input::from_stream("a.tar".to_owned(), archive)?, &options, &())?;
+    Ok(())
+}
+
+fn export(store: &Store, name: &str) -> Result<Vec<u8>, Failed> {
+    let image = resolve(store, &Query::parse(name)?, &|_| None)?;
+    let mut bytes = Vec::new();
+    let export = Export::plan(store, &[image], &ExportOptions::default(), &())?;
+    export.write(&mut bytes, Form::Plain, &())?;
+    Ok(bytes)
+}
+
+/// A machine, and what its store may hold.
+pub(super) struct World {
+    pub(super) sim: Sim,
+    /// Any of these may be listed.
+    possible: BTreeSet<Listing>,
+    /// A folder of the real disk for the catalog, which then outlives crashes.
+    cache: Option<tempfile::TempDir>,
+    /// What was done, for messages.
+    story: Vec<String>,
+}
+
+impl World {
+    /// An empty machine.
+    pub(super) fn new() -> Self {
+        let possible = BTreeSet::from([Listing::new()]);
+        Self { sim: Sim::new(0), possible, cache: None, story: Vec::new() }
+    }
+
+    /// A machine where all of this was done.
+    pub(super) fn after(acts: &[Act]) -> Self {
+        let mut world = Self::new();
+        for act in acts {
+            let process = world.sim.process();
+            act.carry_out(&process, None).unwrap();
+            process.end();
+            world.done(&[(*act, true)]);
+        }
+        world
+    }
+
+    /// The same on another machine, which goes on by this seed.
+    pub(super) fn fork(&self, seed: u64) -> Self {
+        let (possible, story) = (self.possible.clone(), self.story.clone());
+        Self { sim: self.sim.fork(seed), possible, cache: None, story }
+    }
+
+    /// Has the catalog outlive crashes. Processes that take turns can't share one,
+    /// since they wait for its lock as well.
+    pub(super) fn keep_catalog(&mut self) {
+        self.cache = Some(tempfile::tempdir().unwrap());
+        self.tell("catalog on disk");
+    }
+
+    pub(super) fn cache(&self) -> Option<&Path> {
+        self.cache.as_ref().map(tempfile::TempDir::path)
+    }
+
+    /// What happened, one line each.
+    pub(super) fn story(&self) -> String {
+        self.story.join("\n")
+    }
+
+    pub(super) fn tell(&mut self, what: impl Debug) {
+        self.story.push(format!("  {what:?}"));
+    }
+
+    /// Has a process do something. Whether it worked, as far as it knows.
+    pub(super) fn run(&mut self, process: &Process, act: Act) -> bool {
+        let result = act.carry_out(process, self.cache());
+        let error = result.as_ref().err().map(ToString::to_string);
+        self.tell((act, process.changes(), error));
+        self.done(&[(act, result.is_ok())]);
+        result.is_ok()
+    }
+
+    /// What may be listed now that these were done at once, in any order; of those
+    /// that weren't acknowledged, any may have been done or not.
+    pub(super) fn done(&mut self, acts: &[(Act, bool)]) {
+        let mut found = BTreeSet::new();
+        for listing in &self.possible {
+            any_order(listing, acts, &mut found);
+        }
+        self.possible = found;
+    }
+
+    /// Loses power. What is found then stays.
+    pub(super) fn cut_power(&mut self) {
+        self.sim.cut_power();
+        self.tell("cut power");
+    }
+
+    /// What is listed may be, and each of it comes out as it went in.
+    fn check_store(&self, store: &Store) -> Result<Listing, Failed> {
+        let names: BTreeSet<_> = listed(store).into_iter().collect();
+        let found = self.possible.iter().find(|listing| listing.keys().eq(&names));
+        let found = found.ok_or_else(|| format!("{names:?}, of {:?}", self.possible))?;
+        for (name, number) in found {
+            let exported = export(store, name).map_err(|error| format!("{name}: {error:?}"))?;
+            if exported != IMAGES[*number].expected {
+                return Err(format!("{name} is not what it was").into());
+            }
+        }
+        Ok(found.clone())
+    }
+
+    /// The store opens without help and holds what it must. With `settled`, what
+    /// is found is durable and stays.
+    pub(super) fn check(&mut self, settled: bool) {
+        let process = self.sim.process();
+        if Store::exists(&process, Path::new(ROOT)) {
+            let found = open(&process, self.cache()).and_then(|mut store| {
+                check_notices(&mut store)?;
+                self.check_store(&store)
+            });
+            let found = found.unwrap_or_else(|error| panic!("{error:?}\n{}", self.story()));
+            if settled {
+                self.possible = BTreeSet::from([found]);
+            }
+        } else {
+            assert!(self.possible.contains(&Listing::new()), "gone\n{}", self.story());
+        }
+        process.end();
+    }
+
+    /// The next save works, leaves nothing lying about, and survives all.
+    pub(super) fn check_next_save(&mut self, number: usize) {
+        let process = self.sim.process();
+        let worked = self.run(&process, Act::Save(number));
+        assert!(worked, "the next save\n{}", self.story());
+        process.end();
+        let left = self.sim.process().list(&Path::new(ROOT).join("tmp")).unwrap();
+        assert_eq!(left, [""; 0], "left over\n{}", self.story());
+        self.check(false);
+        self.cut_power();
+        self.check(true);
+    }
+}
+
+fn any_order(listing: &Listing, acts: &[(Act, bool)], found: &mut BTreeSet<Listing>) {
+    if acts.is_empty() {
+        found.insert(listing.clone());
+    }
+    for at in 0..acts.len() {
+        let mut others = acts.to_vec();
+        let (act, acknowledged) = others.remove(at);
+        any_order(&act.apply(listing), &others, found);
+        if !acknowledged {
+            any_order(listing, &others, found);
+        }
+    }
+}
