@@ -18,6 +18,7 @@ mod engines;
 mod fixtures;
 mod format;
 mod limits;
+mod optimize;
 mod roundtrip;
 mod support;
 mod vectors;

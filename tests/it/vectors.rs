@@ -89,6 +89,7 @@ fn every_vector_is_checked() {
         "zigzag",
         "pack-stored",
         "pack-zstd",
+        "pack-optimized",
         "section-chunks",
         "section-tar",
         "recipe-bytes",
@@ -269,6 +270,8 @@ fn packs() {
     let (stored, zstd) = (pack_stored(), pack_zstd());
     check_pack("pack-stored", &stored);
     check_pack("pack-zstd", &zstd);
+    let header = hex(&pack_header(PackKind::Data, true));
+    check("pack-optimized", &[("pack header", header)]);
     for parts in [&stored, &zstd] {
         let bytes = whole(parts);
         let footer = bytes[bytes.len() - 96..].try_into().unwrap();

@@ -1,0 +1,141 @@
+//! `optimize`, from beginning to end: as a command, with little time, and on damage.
+//!
+//! Guarantees that images come back as they were, that a run goes on where the one
+//! before ended, and that what is damaged keeps nothing else from being optimized.
+//! What is in the packs is tested beside the code.
+
+use std::cell::Cell;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use orlop::digest::Id;
+use orlop::fs::Disk;
+use orlop::ops::optimize::{OptimizeOptions, OptimizeOutcome, Plan, Watch, least_memory, optimize};
+use orlop::pack::reader::PackReader;
+use orlop::progress::Progress;
+use orlop::time::Time;
+
+use crate::support::Scratch;
+use crate::support::stores::{archive, expected, export, files, layer, open_disk, save};
+
+/// Lines that a better search makes smaller.
+fn lines(seed: usize) -> Vec<u8> {
+    let line = |at: usize| format!("{} {} line {}\n", at * seed % 97, at * at % 89, at % 13);
+    (0..6000).map(line).collect::<String>().into_bytes()
+}
+
+/// A store with two images of one layer each, and the archives that come out.
+fn sample() -> (Scratch, [Vec<u8>; 2]) {
+    let scratch = Scratch::new();
+    let images = [("app:1", "one", 3), ("app:2", "another", 5)].map(|(name, file, seed)| {
+        let archive = archive(name, &[layer(&[(file, &lines(seed))])]);
+        save(&mut open_disk(&scratch.store()), &archive).unwrap();
+        expected(&archive, name)
+    });
+    (scratch, images)
+}
+
+/// Has time for so many packs.
+#[derive(Default)]
+struct Packs {
+    time: Cell<u64>,
+    planned: Cell<Option<Plan>>,
+    total: Cell<u64>,
+    done: Cell<u64>,
+}
+
+impl Progress for Packs {
+    fn begin(&self, total: Option<u64>) {
+        self.total.set(total.unwrap());
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.done.set(self.done.get() + bytes);
+    }
+
+    fn finish(&self) {}
+}
+
+impl Watch for Packs {
+    fn planned(&self, plan: &Plan) {
+        self.planned.set(Some(*plan));
+    }
+
+    fn has_time(&self) -> bool {
+        let left = self.time.get().checked_sub(1);
+        self.time.set(left.unwrap_or_default());
+        left.is_some()
+    }
+}
+
+fn run(root: &Path, time: u64) -> (OptimizeOutcome, Packs) {
+    let watch = Packs { time: Cell::new(time), ..Packs::default() };
+    let (memory, now) = (least_memory(), Time::from_nanos(0));
+    let options = OptimizeOptions { memory, now, program: "test" };
+    (optimize(&mut open_disk(root), &options, &watch).unwrap(), watch)
+}
+
+#[test]
+fn a_run_goes_on_where_the_last_one_had_no_more_time() {
+    let (scratch, images) = sample();
+    let root = scratch.store();
+    let old: u64 = files(&root.join("packs")).iter().map(|path| size(path)).sum();
+    let (mut before, mut after) = (0, 0);
+    for left in [4, 3, 1, 0, 0] {
+        let known = files(&root.join("packs"));
+        let time = match left {
+            4 => 0,
+            1 => 2,
+            _ => 1,
+        };
+        let (outcome, watch) = run(&root, time);
+        assert_eq!(outcome.left, left);
+        let made: Vec<_> =
+            files(&root.join("packs")).into_iter().filter(|path| !known.contains(path)).collect();
+        assert_eq!((outcome.packs, made.len() as u64), (watch_packs(&watch) - left, outcome.packs));
+        assert_eq!(outcome.after, made.iter().map(|path| size(path)).sum::<u64>());
+        assert_eq!(watch.done.get() == watch.total.get(), left == 0);
+        before += outcome.before;
+        after += outcome.after;
+        for (name, bytes) in ["app:1", "app:2"].iter().zip(&images) {
+            assert!(export(&open_disk(&root), name) == *bytes, "{name}");
+        }
+    }
+    assert_eq!(before, old);
+    assert!(after * 100 < before * 95, "{before} became {after}");
+}
+
+fn watch_packs(watch: &Packs) -> u64 {
+    watch.planned.get().map_or(0, |plan| plan.packs)
+}
+
+fn size(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().len()
+}
+
+#[test]
+fn what_is_damaged_is_left_alone_and_told_of() {
+    let (scratch, images) = sample();
+    let packs = files(&scratch.store().join("packs"));
+    let of_app_1 = |path: &&PathBuf| {
+        let pack = PackReader::open(&Disk, path).unwrap();
+        pack.directory().ids.contains(&Id::of(&lines(3)))
+    };
+    let damaged = packs.iter().find(of_app_1).unwrap();
+    let mut bytes = fs::read(damaged).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(damaged, &bytes).unwrap();
+
+    let output = scratch.run(["optimize", "--json"]);
+    assert_eq!(output.status.code(), Some(13), "{output:?}");
+    let name = damaged.file_stem().unwrap().to_str().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains(&format!("error: cannot optimize pack `{}`", &name[..12])), "{told}");
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["packs"], 3);
+    assert_eq!(document["damaged"][0]["pack"], name);
+    assert_eq!(fs::read(damaged).unwrap(), bytes);
+    assert!(export(&open_disk(&scratch.store()), "app:2") == images[1]);
+    assert!(files(&scratch.store().join("tmp")).is_empty());
+}
