@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Scratch, list, mixed, read, tar};
+use crate::codec::Levels;
 use crate::digest::{Digest, Id};
 use crate::fs::faulty::{Fault, Faulty};
 use crate::fs::{Disk, Fs};
 use crate::pack::reader::PackReader;
 use crate::store::optimize::{Candidate, Optimized, Optimizer, memory_min};
+use crate::store::record::{SaveRecord, Source};
 use crate::store::{OpenOptions, Result, Store};
 use crate::time::Time;
 
@@ -100,7 +102,7 @@ fn all_packs_become_smaller_and_nothing_else_changes() {
             store.reindex().unwrap();
             store.take_notices();
         } else {
-            drop(known.begin(crate::codec::Levels::for_content(1)).unwrap());
+            drop(known.begin(Levels::for_content(1)).unwrap());
         }
         for (digest, version) in digests.iter().zip(0..) {
             assert!(read(&store, *digest).unwrap() == layer(version));
@@ -129,6 +131,35 @@ fn the_next_version_stands_on_optimized_packs() {
         deepest = depths(&pack).into_iter().max().max(Some(deepest)).unwrap();
     }
     assert!(deepest > 0 && bytes < 4000, "depth {deepest}, {bytes} bytes");
+}
+
+#[test]
+fn what_is_saved_meanwhile_stands_on_either_pack() {
+    let (scratch, _) = versions(2);
+    let mut store = scratch.open();
+    let mut session = store.begin(Levels::for_content(1)).unwrap();
+    let optimized = optimize_all(&mut scratch.open()).unwrap();
+    let put = session.put_layer(&mut &*layer(2)).unwrap();
+    let source = Source { name: "test".to_owned(), dialect: "test".to_owned() };
+    let record = SaveRecord::new("test", source, Vec::new());
+    let (_, record) = session.commit(record, Time::from_nanos(0), true).unwrap();
+    let saved = record.packs.iter().map(|id| depths(&open_pack(&path_of(&scratch, *id))));
+    assert_eq!(saved.flatten().max(), Some(2));
+    for (old, new) in &optimized {
+        // With either of them alone.
+        let [gone, hidden] = [old.id, new.id].map(|id| path_of(&scratch, id));
+        Disk.rename(&hidden, &scratch.root().join("hidden")).unwrap();
+        assert!(read(&reindexed(&scratch), put.digest).unwrap() == layer(2));
+        Disk.rename(&scratch.root().join("hidden"), &hidden).unwrap();
+        Disk.remove_file(&gone).unwrap();
+        assert!(read(&reindexed(&scratch), put.digest).unwrap() == layer(2));
+    }
+}
+
+fn reindexed(scratch: &Scratch) -> Store {
+    let mut store = scratch.open();
+    store.reindex().unwrap();
+    store
 }
 
 #[test]
