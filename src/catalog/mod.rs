@@ -91,12 +91,30 @@ DROP TABLE IF EXISTS reference; DROP TABLE IF EXISTS path; DROP TABLE IF EXISTS 
 pub struct CatalogError(#[from] rusqlite::Error);
 
 impl CatalogError {
-    /// Whether the file is damaged or no database, so that a new one helps.
+    /// Whether the file is damaged, no database, or one whose parts don't belong
+    /// together, so that a new one helps.
     pub fn is_damage(&self) -> bool {
-        matches!(
-            self.0.sqlite_error_code(),
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-        )
+        use rusqlite::Error;
+        match &self.0 {
+            Error::SqliteFailure(error, _) => match error.code {
+                ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+                | ErrorCode::ConstraintViolation
+                | ErrorCode::TypeMismatch => true,
+                // A table or a column is missing, and our queries are right.
+                ErrorCode::Unknown => error.extended_code == rusqlite::ffi::SQLITE_ERROR,
+                _ => false,
+            },
+            Error::SqlInputError { .. }
+            | Error::InvalidColumnType(..)
+            | Error::FromSqlConversionFailure(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::InvalidColumnName(_)
+            | Error::InvalidColumnIndex(_)
+            | Error::QueryReturnedNoRows
+            | Error::Utf8Error(..) => true,
+            _ => false,
+        }
     }
 }
 
