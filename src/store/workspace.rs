@@ -98,10 +98,12 @@ fn sweep_folder(fs: &dyn Fs, folder: &Path) -> fs::Result<()> {
     Ok(())
 }
 
-/// Another writer may sweep at the same time.
+/// Another writer may sweep at the same time, or a folder's owner remove it while
+/// we make its lock anew: whoever comes later finds what is left.
 fn remove(result: fs::Result<()>) -> Result<()> {
     match result {
-        Err(error) if !error.is_missing() => Err(error.into()),
-        _ => Ok(()),
+        Err(error) if error.is_missing() => Ok(()),
+        Err(error) if error.source.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        result => Ok(result?),
     }
 }
