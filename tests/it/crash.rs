@@ -8,7 +8,9 @@
 
 mod cuts;
 mod faults;
+mod processes;
 mod seeds;
+mod thrash;
 mod turns;
 mod world;
 

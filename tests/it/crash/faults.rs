@@ -27,6 +27,7 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
         (&[Act::Save(0), Act::Save(2)], Act::Save(1)),
         (&[Act::Save(0), Act::Save(1)], Act::Reindex),
         (&[Act::Save(0), Act::Save(1)], Act::Export(1)),
+        (&[Act::Save(0), Act::Save(1)], Act::Optimize),
     ];
     let cases = cases.into_iter().map(|(before, act)| {
         let before = World::after(before);

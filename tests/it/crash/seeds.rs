@@ -26,13 +26,13 @@ pub(super) fn chosen() -> Option<u64> {
     std::env::var("ORLOP_SIM_SEED").ok()?.parse().ok()
 }
 
-fn seconds() -> Duration {
+pub(super) fn seconds() -> Duration {
     let seconds = std::env::var("ORLOP_SIM_SECONDS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(60))
 }
 
 /// Where the environment wants to begin, to find other things than the last time.
-fn first() -> u64 {
+pub(super) fn first() -> u64 {
     std::env::var("ORLOP_SIM_FIRST").ok().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 

@@ -8,7 +8,7 @@ use std::thread;
 use orlop::fs::sim::{Process, Random};
 
 use super::seeds::{self, Point};
-use super::world::{Act, IMAGE_COUNT, World};
+use super::world::{Act, IMAGE_COUNT, World, chain};
 
 static BEFORE: LazyLock<Vec<World>> = LazyLock::new(|| {
     let before: [&[Act]; 2] = [&[Act::Save(0)], &[Act::Save(0), Act::Save(2), Act::Save(1)]];
@@ -16,10 +16,11 @@ static BEFORE: LazyLock<Vec<World>> = LazyLock::new(|| {
 });
 
 fn choose(random: &mut Random) -> Act {
-    match random.below(6) {
+    match random.below(8) {
         0..=3 => Act::Save(random.below(IMAGE_COUNT)),
         // It was there before.
-        4 => Act::Export(0),
+        4 | 5 => Act::Export(0),
+        6 => Act::Optimize,
         _ => Act::Reindex,
     }
 }
@@ -57,7 +58,7 @@ fn interleave(point: Point, random: &mut Random) -> usize {
             let act = *act;
             scope.spawn(move || {
                 let _ending = Ending(process);
-                act.carry_out(process, cache).map_err(|error| error.to_string())
+                act.carry_out(process, cache).map_err(|error| chain(&*error))
             })
         };
         let running: Vec<_> = acts.iter().zip(&processes).map(run).collect();

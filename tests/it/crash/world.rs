@@ -15,8 +15,10 @@ use orlop::fs::sim::{Process, ROOT, Sim};
 use orlop::image::Query;
 use orlop::ops::export::{Export, ExportOptions, Form};
 use orlop::ops::input::Input;
+use orlop::ops::optimize::{OptimizeOptions, Plan, Watch, optimize};
 use orlop::ops::resolve::resolve;
 use orlop::ops::save::{self, Original, SaveOptions};
+use orlop::progress::Progress;
 use orlop::store::{Notice, OpenOptions, Store};
 use orlop::time::Time;
 
@@ -64,6 +66,8 @@ pub(super) enum Act {
     Reindex,
     /// Exports an image, and compares it.
     Export(usize),
+    /// Has packs be compressed as hard as they can be.
+    Optimize,
 }
 
 /// What is listed: names, and which image each is.
@@ -80,6 +84,7 @@ impl Act {
                 let image = &IMAGES[number];
                 assert!(export(&store, image.name)? == image.expected, "{}", image.name);
             }
+            Self::Optimize => optimize_all(&mut store)?,
         }
         Ok(())
     }
@@ -127,6 +132,32 @@ fn save_image(store: &mut Store, number: usize) -> Result<(), Failed> {
     };
     save::save(store, Input::from_stream("a.tar".to_owned(), archive)?, &options, &())?;
     Ok(())
+}
+
+fn optimize_all(store: &mut Store) -> Result<(), Failed> {
+    // One thread reads, so that all comes in one order.
+    let options = OptimizeOptions { memory: 0, now: Time::from_nanos(NOW), program: "test" };
+    let outcome = optimize(store, &options, &AllTheTime)?;
+    match outcome.damaged.into_iter().next() {
+        Some((_, error)) => Err(error.into()),
+        None => Ok(()),
+    }
+}
+
+/// Whoever optimizes is never told to end.
+struct AllTheTime;
+
+impl Progress for AllTheTime {
+    fn begin(&self, _: Option<u64>) {}
+    fn advance(&self, _: u64) {}
+    fn finish(&self) {}
+}
+
+impl Watch for AllTheTime {
+    fn planned(&self, _: &Plan) {}
+    fn has_time(&self) -> bool {
+        true
+    }
 }
 
 fn export(store: &Store, name: &str) -> Result<Vec<u8>, Failed> {
@@ -196,7 +227,7 @@ impl World {
     /// Has a process do something. Whether it worked, as far as it knows.
     pub(super) fn run(&mut self, process: &Process, act: Act) -> bool {
         let result = act.carry_out(process, self.cache());
-        let error = result.as_ref().err().map(ToString::to_string);
+        let error = result.as_ref().err().map(|error| chain(&**error));
         self.tell((act, process.changes(), error));
         self.done(&[(act, result.is_ok())]);
         result.is_ok()
@@ -263,6 +294,12 @@ impl World {
         self.cut_power();
         self.check(true);
     }
+}
+
+/// An error with all that caused it.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn any_order(listing: &Listing, acts: &[(Act, bool)], found: &mut BTreeSet<Listing>) {
