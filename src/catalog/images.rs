@@ -1,7 +1,8 @@
 //! Records, revisions and references in the catalog.
 //!
 //! The order of revisions is that of their records: time, sequence, id. The
-//! newest revision of a reference is the last one in it.
+//! newest revision of a reference is the one that was given it last, by its save
+//! or later. What was removed is in the tables, and in no answer.
 
 use std::collections::HashSet;
 
@@ -40,6 +41,8 @@ pub struct RevisionRow {
     pub size: u64,
     /// Bytes by which the store grew for it.
     pub added: u64,
+    /// Whether it must not be removed.
+    pub pinned: bool,
 }
 
 /// A name of a revision.
@@ -51,10 +54,17 @@ pub struct ReferenceRow {
     pub tag: String,
 }
 
-const COLUMNS: &str = "v.record, v.position, v.saved_at, v.sequence, v.root, v.root_type,
-    v.root_size, v.image_id, v.platform, v.created, v.layers, v.size, v.added";
+pub(super) const COLUMNS: &str =
+    "v.record, v.position, v.saved_at, v.sequence, v.root, v.root_type,
+    v.root_size, v.image_id, v.platform, v.created, v.layers, v.size, v.added, v.pinned";
+/// How many these are.
+pub(super) const COUNT: usize = 14;
 
-fn revision_row(row: &Row<'_>) -> rusqlite::Result<RevisionRow> {
+/// Joins a name to its revision.
+pub(super) const OF: &str = "v.saved_at = r.of_saved_at AND v.sequence = r.of_sequence
+    AND v.record = r.of_record AND v.position = r.of_position";
+
+pub(super) fn revision_row(row: &Row<'_>) -> rusqlite::Result<RevisionRow> {
     let unsigned = |column| row.get(column).map(i64::cast_unsigned);
     Ok(RevisionRow {
         record: Id::from_bytes(row.get(0)?),
@@ -70,6 +80,7 @@ fn revision_row(row: &Row<'_>) -> rusqlite::Result<RevisionRow> {
         layers: unsigned(10)?,
         size: unsigned(11)?,
         added: unsigned(12)?,
+        pinned: row.get(13)?,
     })
 }
 
@@ -79,15 +90,16 @@ type Order = (i64, i64, [u8; 32], u32);
 /// A name of the revision that stands there; `None` for one that isn't asked for.
 type Named = (Order, Option<ReferenceRow>);
 
-/// All names, those of one reference from the oldest to the newest revision: as
+/// All names, those of one reference from the first to the last that was given: as
 /// the table has them, so that nothing is sorted.
-const NAMES: &str = "SELECT repository, tag, saved_at, sequence, record, position
-    FROM reference ORDER BY repository, tag, saved_at, sequence, record, position";
+const NAMES: &str = "SELECT repository, tag, of_saved_at, of_sequence, of_record, of_position
+    FROM reference WHERE removed = 0
+    ORDER BY repository, tag, saved_at, sequence, record, position";
 
 /// All revisions, oldest first, as the table has them.
 fn revisions_in_order() -> String {
     format!(
-        "SELECT {COLUMNS} FROM revision v
+        "SELECT {COLUMNS} FROM revision v WHERE v.removed = 0
          ORDER BY v.saved_at, v.sequence, v.record, v.position"
     )
 }
@@ -145,11 +157,12 @@ impl Catalog {
         )?;
         let mut add_revision = self.connection.prepare_cached(
             "INSERT OR IGNORE INTO revision
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, 0)",
         )?;
-        let mut add_reference = self
-            .connection
-            .prepare_cached("INSERT OR IGNORE INTO reference VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+        let mut add_reference = self.connection.prepare_cached(
+            "INSERT OR IGNORE INTO reference
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?3, ?4, ?5, ?6, 0)",
+        )?;
         for (row, references) in revisions {
             add_revision.execute(params![
                 id.as_bytes(),
@@ -259,12 +272,14 @@ impl Catalog {
             names.push(((row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?), name));
         }
         names.sort_unstable();
+        // One that was given twice shows once.
+        names.dedup();
         Ok(names)
     }
 
     /// Whether any revision has a name in this repository.
     pub fn has_repository(&self, repository: &str) -> Result<bool> {
-        let query = "SELECT 1 FROM reference WHERE repository = ?1 LIMIT 1";
+        let query = "SELECT 1 FROM reference WHERE repository = ?1 AND removed = 0 LIMIT 1";
         let mut query = self.connection.prepare_cached(query)?;
         Ok(query.query_row([repository], |_| Ok(())).optional()?.is_some())
     }
@@ -272,9 +287,8 @@ impl Catalog {
     /// The revision of a reference that is `back` before the newest.
     pub fn revision(&self, repository: &str, tag: &str, back: u32) -> Result<Option<RevisionRow>> {
         let query = format!(
-            "SELECT {COLUMNS} FROM reference r
-             JOIN revision v USING (saved_at, sequence, record, position)
-             WHERE r.repository = ?1 AND r.tag = ?2
+            "SELECT {COLUMNS} FROM reference r JOIN revision v ON {OF}
+             WHERE r.removed = 0 AND r.repository = ?1 AND r.tag = ?2
              ORDER BY r.saved_at DESC, r.sequence DESC, r.record DESC, r.position DESC
              LIMIT 1 OFFSET ?3"
         );
@@ -282,7 +296,7 @@ impl Catalog {
         Ok(query.query_row(params![repository, tag, back], revision_row).optional()?)
     }
 
-    /// The revision of a reference that is `back` before the newest one at `time`.
+    /// The revision of a reference that is `back` before the one it meant at `time`.
     pub fn revision_at(
         &self,
         repository: &str,
@@ -291,9 +305,8 @@ impl Catalog {
         back: u32,
     ) -> Result<Option<RevisionRow>> {
         let query = format!(
-            "SELECT {COLUMNS} FROM reference r
-             JOIN revision v USING (saved_at, sequence, record, position)
-             WHERE r.repository = ?1 AND r.tag = ?2 AND r.saved_at <= ?3
+            "SELECT {COLUMNS} FROM reference r JOIN revision v ON {OF}
+             WHERE r.removed = 0 AND r.repository = ?1 AND r.tag = ?2 AND r.saved_at <= ?3
              ORDER BY r.saved_at DESC, r.sequence DESC, r.record DESC, r.position DESC
              LIMIT 1 OFFSET ?4"
         );
@@ -302,11 +315,13 @@ impl Catalog {
         Ok(query.query_row(parameters, revision_row).optional()?)
     }
 
-    /// Whether this repository ever had a tag on a revision that is this manifest, or
+    /// Whether this repository has a tag, or had one before, on a revision that is this manifest, or
     /// has it among its images.
     pub fn repository_has_manifest(&self, repository: &str, digest: Digest) -> Result<bool> {
-        let query = "SELECT 1 FROM revision v JOIN reference r USING (record, position)
-                     WHERE r.repository = ?2 AND (v.root = ?1 OR EXISTS (SELECT 1 FROM indexed i
+        let query = "SELECT 1 FROM revision v
+                     JOIN reference r ON r.of_record = v.record AND r.of_position = v.position
+                     WHERE v.removed = 0 AND r.removed = 0 AND r.repository = ?2
+                     AND (v.root = ?1 OR EXISTS (SELECT 1 FROM indexed i
                      WHERE i.manifest = ?1 AND i.record = v.record AND i.position = v.position))
                      LIMIT 1";
         let mut query = self.connection.prepare_cached(query)?;
@@ -318,8 +333,8 @@ impl Catalog {
     pub fn unnamed_revision(&self, image: Digest, platform: &str) -> Result<Option<RevisionRow>> {
         let query = format!(
             "SELECT {COLUMNS} FROM revision v WHERE v.image_id = ?1 AND v.platform = ?2
-             AND NOT EXISTS (SELECT 1 FROM reference r
-             WHERE r.record = v.record AND r.position = v.position)
+             AND v.removed = 0 AND NOT EXISTS (SELECT 1 FROM reference r
+             WHERE r.of_record = v.record AND r.of_position = v.position AND r.removed = 0)
              ORDER BY v.saved_at DESC, v.sequence DESC, v.record DESC, v.position DESC LIMIT 1"
         );
         let mut query = self.connection.prepare_cached(&query)?;
@@ -333,7 +348,9 @@ impl Catalog {
         digest: Digest,
     ) -> Result<Option<(RevisionRow, Option<Digest>)>> {
         let newest = "ORDER BY v.saved_at DESC, v.sequence DESC, v.record DESC, v.position DESC";
-        let query = format!("SELECT {COLUMNS} FROM revision v WHERE v.root = ?1 {newest} LIMIT 1");
+        let query = format!(
+            "SELECT {COLUMNS} FROM revision v WHERE v.root = ?1 AND v.removed = 0 {newest} LIMIT 1"
+        );
         let mut query = self.connection.prepare_cached(&query)?;
         if let Some(row) = query.query_row([digest.as_bytes()], revision_row).optional()? {
             return Ok(Some((row, None)));
@@ -341,7 +358,7 @@ impl Catalog {
         let query = format!(
             "SELECT {COLUMNS} FROM indexed i
              JOIN revision v USING (saved_at, sequence, record, position)
-             WHERE i.manifest = ?1 {newest} LIMIT 1"
+             WHERE i.manifest = ?1 AND v.removed = 0 {newest} LIMIT 1"
         );
         let mut query = self.connection.prepare_cached(&query)?;
         let found = query.query_row([digest.as_bytes()], revision_row).optional()?;
@@ -356,19 +373,19 @@ impl Catalog {
     ) -> Result<Vec<(Digest, RevisionRow, Option<Digest>)>> {
         let query = format!(
             "SELECT {COLUMNS}, v.image_id, NULL FROM revision v
-             WHERE v.image_id BETWEEN ?1 AND ?2 AND NOT EXISTS
+             WHERE v.image_id BETWEEN ?1 AND ?2 AND v.removed = 0 AND NOT EXISTS
              (SELECT 1 FROM indexed i WHERE i.saved_at = v.saved_at
               AND i.sequence = v.sequence AND i.record = v.record AND i.position = v.position)
              UNION ALL
              SELECT {COLUMNS}, i.image_id, i.manifest FROM indexed i
              JOIN revision v USING (saved_at, sequence, record, position)
-             WHERE i.image_id BETWEEN ?1 AND ?2
+             WHERE i.image_id BETWEEN ?1 AND ?2 AND v.removed = 0
              ORDER BY 3 DESC, 4 DESC, 1 DESC, 2 DESC"
         );
         let mut query = self.connection.prepare_cached(&query)?;
         let rows = query.query_map(params![low.as_bytes(), high.as_bytes()], |row| {
-            let manifest: Option<[u8; 32]> = row.get(14)?;
-            let image = Digest::from_bytes(row.get(13)?);
+            let manifest: Option<[u8; 32]> = row.get(COUNT + 1)?;
+            let image = Digest::from_bytes(row.get(COUNT)?);
             Ok((image, revision_row(row)?, manifest.map(Digest::from_bytes)))
         })?;
         let mut seen = HashSet::new();
@@ -384,8 +401,9 @@ impl Catalog {
 
     /// The names of one revision, sorted.
     pub fn references_of(&self, revision: &RevisionRow) -> Result<Vec<ReferenceRow>> {
-        let query = "SELECT repository, tag FROM reference WHERE record = ?1 AND position = ?2
-                     ORDER BY repository, tag";
+        let query = "SELECT repository, tag FROM reference
+                     WHERE of_record = ?1 AND of_position = ?2 AND removed = 0
+                     GROUP BY repository, tag ORDER BY repository, tag";
         let mut query = self.connection.prepare_cached(query)?;
         let rows = query
             .query_map(params![revision.record.as_bytes(), revision.position], |row| {
@@ -414,6 +432,7 @@ mod tests {
             layers: 0,
             size: 0,
             added: 0,
+            pinned: false,
         }
     }
 

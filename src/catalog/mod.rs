@@ -7,6 +7,7 @@
 //! with its checksums sees to that. It knows ids, digests and names, and
 //! deliberately neither packs' bytes nor records' JSON.
 
+mod actions;
 pub mod images;
 pub mod packs;
 mod paths;
@@ -17,11 +18,12 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
 
+pub use actions::{ActionRow, GivenRow, Marks, RevisionPlace, TagRow};
 pub use images::{ReferenceRow, RevisionRow};
 pub use packs::{BlobRow, PackRow, Place};
 
 /// Changes with every change of the schema; another number means: rebuild.
-const SCHEMA: i64 = 4;
+const SCHEMA: i64 = 5;
 /// "orlp" in ASCII: marks the file as ours.
 const APPLICATION: i64 = 0x6f72_6c70;
 /// How long to wait for another process that writes to the catalog.
@@ -37,13 +39,25 @@ CREATE TABLE record (
     durable INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX record_not_durable ON record (durable) WHERE durable = 0;
+-- records that are no saves; body: as they are
+CREATE TABLE action (
+    saved_at INTEGER NOT NULL, sequence INTEGER NOT NULL, record BLOB NOT NULL,
+    kind TEXT NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (saved_at, sequence, record)
+) WITHOUT ROWID;
+-- which packs a record names, whether they are there or not
+CREATE TABLE named (
+    pack BLOB NOT NULL, record BLOB NOT NULL, PRIMARY KEY (pack, record)
+) WITHOUT ROWID;
 CREATE TABLE pack (
     number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, kind INTEGER NOT NULL,
     size INTEGER NOT NULL, directory BLOB NOT NULL, recorded INTEGER NOT NULL
 );
 CREATE INDEX pack_by_directory ON pack (directory);
 -- place: pack number * 2^24 + position in its directory
-CREATE TABLE chunk (key INTEGER PRIMARY KEY, place INTEGER NOT NULL);
+CREATE TABLE chunk (
+    key INTEGER NOT NULL, place INTEGER NOT NULL, PRIMARY KEY (key, place)
+) WITHOUT ROWID;
 -- of several packs with a recipe of the blob, some may have no record
 CREATE TABLE blob (
     digest BLOB NOT NULL, place INTEGER NOT NULL, size INTEGER NOT NULL,
@@ -57,6 +71,7 @@ CREATE TABLE revision (
     root BLOB NOT NULL, root_type TEXT NOT NULL, root_size INTEGER NOT NULL,
     image_id BLOB NOT NULL, platform TEXT NOT NULL,
     created TEXT, layers INTEGER NOT NULL, size INTEGER NOT NULL, added INTEGER NOT NULL,
+    removed INTEGER NOT NULL, pinned INTEGER NOT NULL,
     PRIMARY KEY (saved_at, sequence, record, position)
 ) WITHOUT ROWID;
 CREATE INDEX revision_by_image ON revision (image_id);
@@ -70,19 +85,23 @@ CREATE TABLE indexed (
 ) WITHOUT ROWID;
 CREATE INDEX indexed_by_image ON indexed (image_id);
 CREATE INDEX indexed_by_manifest ON indexed (manifest);
+-- the record that gave the name, and of_...: the revision that has it
 CREATE TABLE reference (
     repository TEXT NOT NULL, tag TEXT NOT NULL,
     saved_at INTEGER NOT NULL, sequence INTEGER NOT NULL,
     record BLOB NOT NULL, position INTEGER NOT NULL,
+    of_saved_at INTEGER NOT NULL, of_sequence INTEGER NOT NULL,
+    of_record BLOB NOT NULL, of_position INTEGER NOT NULL, removed INTEGER NOT NULL,
     PRIMARY KEY (repository, tag, saved_at, sequence, record, position)
 ) WITHOUT ROWID;
-CREATE INDEX reference_by_revision ON reference (record, position);
+CREATE INDEX reference_by_revision ON reference (of_record, of_position);
 ";
 
 const DROP: &str = "
 DROP TABLE IF EXISTS meta; DROP TABLE IF EXISTS record; DROP TABLE IF EXISTS pack;
 DROP TABLE IF EXISTS chunk; DROP TABLE IF EXISTS blob; DROP TABLE IF EXISTS revision;
 DROP TABLE IF EXISTS reference; DROP TABLE IF EXISTS path; DROP TABLE IF EXISTS indexed;
+DROP TABLE IF EXISTS action; DROP TABLE IF EXISTS named;
 ";
 
 /// The catalog could not be used.
@@ -182,6 +201,7 @@ impl Catalog {
         // Commits needn't be durable: what is lost is read again from records.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "cache_size", -32_768)?;
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
         connection.pragma_update(None, "trusted_schema", false)?;
         // Otherwise statements are prepared again for each value bound to them.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;

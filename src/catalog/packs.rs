@@ -1,9 +1,10 @@
 //! Packs, chunks and blobs in the catalog.
 //!
 //! A chunk has an 8-byte key, the start of its id, so a find is only a hint:
-//! the caller compares the whole id with the pack's directory. Of two chunks
-//! with the same key the last is found: where they are the same chunk, the first
-//! was lost, or it would not have been stored again.
+//! the caller compares the whole id with the pack's directory. Of several with
+//! the same key one is found in a pack that a record names, and in the newest of
+//! these: where they are the same chunk, it was written because the others were
+//! lost, or are to go.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -66,9 +67,10 @@ impl Catalog {
         self.find_pack("SELECT id, directory, recorded FROM pack WHERE id = ?1", id)
     }
 
-    /// A pack with this directory.
+    /// A pack with this directory; of several, one that a record names, and the newest.
     pub fn pack_by_directory(&self, directory: Id) -> Result<Option<PackRow>> {
-        let query = "SELECT id, directory, recorded FROM pack WHERE directory = ?1";
+        let query = "SELECT id, directory, recorded FROM pack WHERE directory = ?1
+                     ORDER BY recorded DESC, number DESC LIMIT 1";
         self.find_pack(query, directory)
     }
 
@@ -78,8 +80,7 @@ impl Catalog {
     }
 
     /// Adds a pack with its chunks, in the order of its directory, and the
-    /// blobs whose recipes are in it (digest, size, position), which take the
-    /// place of older ones. If it is there already, nothing changes. Call in a transaction.
+    /// blobs whose recipes are in it (digest, size, position). If it is there already, nothing changes. Call in a transaction.
     pub fn add_pack(
         &self,
         (id, kind, size): (Id, u8, u64),
@@ -90,7 +91,8 @@ impl Catalog {
             return Ok(());
         }
         self.connection.execute(
-            "INSERT INTO pack (id, kind, size, directory, recorded) VALUES (?1, ?2, ?3, ?4, 0)",
+            "INSERT INTO pack (id, kind, size, directory, recorded)
+             VALUES (?1, ?2, ?3, ?4, EXISTS (SELECT 1 FROM named WHERE pack = ?1))",
             params![id.as_bytes(), kind, size.cast_signed(), directory.0.as_bytes()],
         )?;
         let number = self.connection.last_insert_rowid();
@@ -98,7 +100,7 @@ impl Catalog {
         // In the order of the tree: some five times as fast as at random.
         keys.sort_unstable();
         let mut insert =
-            self.connection.prepare_cached("INSERT OR REPLACE INTO chunk VALUES (?1, ?2)")?;
+            self.connection.prepare_cached("INSERT OR IGNORE INTO chunk VALUES (?1, ?2)")?;
         for (key, position) in keys {
             insert.execute([key, encode_place(number, position)])?;
         }
@@ -111,28 +113,47 @@ impl Catalog {
         Ok(())
     }
 
-    /// Forgets a pack that was lost, its chunks and its blobs, so that others
-    /// that hold the same are found.
-    pub fn forget_pack(&self, id: Id) -> Result<()> {
+    /// Forgets packs that are gone, their chunks and their blobs, so that others
+    /// that hold the same are found. Reads each table once, however many they are.
+    pub fn forget_packs(&self, ids: &[Id]) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
         self.atomically(|| {
-            for query in [
-                "DELETE FROM chunk WHERE place >> 24 = (SELECT number FROM pack WHERE id = ?1)",
-                "DELETE FROM blob WHERE place >> 24 = (SELECT number FROM pack WHERE id = ?1)",
-                "DELETE FROM path WHERE recipe >> 24 = (SELECT number FROM pack WHERE id = ?1)",
-                "DELETE FROM pack WHERE id = ?1",
-            ] {
-                self.connection.execute(query, [id.as_bytes()])?;
+            self.connection.execute_batch(
+                "CREATE TEMP TABLE IF NOT EXISTS gone (number INTEGER PRIMARY KEY);
+                 DELETE FROM temp.gone;",
+            )?;
+            let query = "INSERT INTO temp.gone SELECT number FROM pack WHERE id = ?1";
+            let mut gone = self.connection.prepare_cached(query)?;
+            for id in ids {
+                gone.execute([id.as_bytes()])?;
             }
+            self.connection.execute_batch(
+                "DELETE FROM chunk WHERE place >> 24 IN (SELECT number FROM temp.gone);
+                 DELETE FROM blob WHERE place >> 24 IN (SELECT number FROM temp.gone);
+                 DELETE FROM path WHERE recipe >> 24 IN (SELECT number FROM temp.gone);
+                 DELETE FROM pack WHERE number IN (SELECT number FROM temp.gone);",
+            )?;
             Ok(())
         })
     }
 
-    /// Notes that a record names this pack.
-    pub fn mark_recorded(&self, pack: Id) -> Result<()> {
-        let mut update =
-            self.connection.prepare_cached("UPDATE pack SET recorded = 1 WHERE id = ?1")?;
-        update.execute([pack.as_bytes()])?;
+    /// Notes that a record names this pack, whether it is there or not.
+    pub fn name_pack(&self, pack: Id, record: Id) -> Result<()> {
+        let query = "INSERT OR IGNORE INTO named VALUES (?1, ?2)";
+        let mut insert = self.connection.prepare_cached(query)?;
+        insert.execute([pack.as_bytes(), record.as_bytes()])?;
+        let query = "UPDATE pack SET recorded = 1 WHERE id = ?1";
+        self.connection.prepare_cached(query)?.execute([pack.as_bytes()])?;
         Ok(())
+    }
+
+    /// Whether a record names this pack, whether it is there or not.
+    pub fn is_named(&self, pack: Id) -> Result<bool> {
+        let query = "SELECT 1 FROM named WHERE pack = ?1 LIMIT 1";
+        let mut query = self.connection.prepare_cached(query)?;
+        Ok(query.query_row([pack.as_bytes()], |_| Ok(())).optional()?.is_some())
     }
 
     /// Where a chunk with the same key as this id is, and whether a record names
@@ -140,7 +161,8 @@ impl Catalog {
     pub fn chunk(&self, id: Id) -> Result<Option<(Place, bool)>> {
         let mut query = self.connection.prepare_cached(
             "SELECT pack.id, chunk.place & 0xffffff, pack.recorded FROM chunk
-             JOIN pack ON pack.number = chunk.place >> 24 WHERE chunk.key = ?1",
+             JOIN pack ON pack.number = chunk.place >> 24 WHERE chunk.key = ?1
+             ORDER BY pack.recorded DESC, chunk.place DESC LIMIT 1",
         )?;
         let place = query.query_row([id.key()], |row| {
             let place = Place { pack: Id::from_bytes(row.get(0)?), position: row.get(1)? };
@@ -173,5 +195,57 @@ impl Catalog {
             let (data, metadata): (i64, i64) = (row.get(0)?, row.get(1)?);
             Ok((data.cast_unsigned(), metadata.cast_unsigned()))
         })?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(catalog: &Catalog, pack: u8, chunks: &[u8], blob: &[u8]) {
+        let ids: Vec<Id> = chunks.iter().map(|chunk| Id::of(&[*chunk])).collect();
+        let blobs: Vec<_> = blob.iter().map(|blob| (Digest::of(&[*blob]), 1, 0)).collect();
+        let directory = (Id::of(chunks), ids.as_slice());
+        catalog.add_pack((Id::of(&[100, pack]), 1, 10), directory, &blobs).unwrap();
+    }
+
+    #[test]
+    fn what_another_pack_holds_is_found_when_one_is_forgotten() {
+        let catalog = Catalog::in_memory("store").unwrap();
+        add(&catalog, 1, &[1, 2], &[9]);
+        add(&catalog, 2, &[2, 3], &[9]);
+        add(&catalog, 3, &[2, 3], &[8]);
+        let pack = |number: u8| Id::of(&[100, number]);
+        let found = |chunk: u8| catalog.chunk(Id::of(&[chunk])).unwrap().map(|(it, _)| it);
+        let at = |number: u8, position| Some(Place { pack: pack(number), position });
+        let directory = || catalog.pack_by_directory(Id::of(&[2, 3])).unwrap().map(|it| it.id);
+        let blob = |blob: u8| catalog.blob(Digest::of(&[blob])).unwrap().map(|it| it.recipe.pack);
+        assert_eq!((found(1), found(2), found(3)), (at(1, 0), at(3, 0), at(3, 1)));
+        assert_eq!((directory(), blob(9), blob(8)), (Some(pack(3)), Some(pack(2)), Some(pack(3))));
+        catalog.forget_packs(&[pack(3), pack(7)]).unwrap();
+        assert_eq!((found(1), found(2), found(3)), (at(1, 0), at(2, 0), at(2, 1)));
+        assert_eq!((directory(), blob(9), blob(8)), (Some(pack(2)), Some(pack(2)), None));
+        catalog.forget_packs(&[pack(1), pack(2)]).unwrap();
+        assert_eq!(
+            (found(1), found(2), found(3), directory(), blob(9)),
+            (None, None, None, None, None)
+        );
+        assert_eq!(catalog.packs().unwrap(), []);
+    }
+
+    #[test]
+    fn a_pack_is_recorded_while_a_record_names_it() {
+        let catalog = Catalog::in_memory("store").unwrap();
+        let (pack, early, late) = (Id::of(&[100, 1]), Id::of(b"early"), Id::of(b"late"));
+        let recorded = || catalog.pack(pack).unwrap().unwrap().recorded;
+        // Before the pack is known.
+        catalog.name_pack(pack, early).unwrap();
+        add(&catalog, 1, &[1], &[]);
+        assert!(recorded());
+        catalog.name_pack(pack, late).unwrap();
+        catalog.forget_records(&[early].into()).unwrap();
+        assert!(recorded() && catalog.is_named(pack).unwrap());
+        catalog.forget_records(&[late].into()).unwrap();
+        assert!(!recorded() && !catalog.is_named(pack).unwrap());
     }
 }

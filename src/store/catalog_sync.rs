@@ -2,18 +2,20 @@
 //!
 //! On opening, one listing of the record names tells what is new and what is
 //! gone. New records are replayed, which reads the tables of the packs that they
-//! name. Anything gone, foreign or unreadable makes the catalog start again from
-//! nothing: there is one way to build it. Assumes that records and packs are
-//! never changed; guarantees that the catalog names only packs that were there.
+//! name; those that are gone are forgotten. A catalog that is foreign, unreadable
+//! or knows packs that shouldn't be gone starts again from nothing. Assumes that
+//! records and packs are never changed; guarantees that the catalog names only
+//! packs that were there, and says the same as one that was built anew.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use super::layout::{self, Layout};
-use super::record::{Action, ActionRecord, Record, Revision, SaveRecord};
+use super::marks::name_of;
+use super::record::{Action, ActionRecord, Record, Revision, SaveRecord, Stamp};
 use super::{Notice, OpenOptions, Result, Store, StoreError};
-use crate::catalog::{Catalog, CatalogError, Found, Place, ReferenceRow, RevisionRow};
+use crate::catalog::{ActionRow, Catalog, CatalogError, Found, Place, ReferenceRow, RevisionRow};
 use crate::chunk::recipe::Recipe;
 use crate::digest::{Digest, Id};
 use crate::fs::{self, Disk, Fs};
@@ -89,15 +91,15 @@ impl Store {
         let reason = match found {
             Found::Foreign => Some(DAMAGED),
             Found::Nothing if !on_disk.is_empty() => Some("it was missing"),
-            _ if !known.is_subset(&on_disk) => Some("records are gone that it knew"),
             _ => None,
         };
         if let Some(reason) = reason {
             return self.rebuild(reason);
         }
         let mut notices = Vec::new();
-        self.records_unreadable =
-            self.replay_all(on_disk.difference(&known).copied(), &mut notices)?;
+        let gone = known.difference(&on_disk).copied().collect();
+        let new = on_disk.difference(&known).copied();
+        self.records_unreadable = self.replay_all(&gone, new, &mut notices)?;
         self.notices.append(&mut notices);
         Ok(())
     }
@@ -127,7 +129,8 @@ impl Store {
             self.catalog.clear(&self.header.store)?;
             // Whoever adds one now waits for us before the catalog has it.
             let records = self.list(&self.layout.records(), "json")?;
-            let unreadable = self.replay_all(records.iter().copied(), &mut notices)?;
+            let all = records.iter().copied();
+            let unreadable = self.replay_all(&HashSet::new(), all, &mut notices)?;
             // A record may be lost, and others be built upon what it named.
             self.index_unrecorded(&mut notices)?;
             Ok::<_, StoreError>((records.len(), unreadable))
@@ -158,7 +161,8 @@ impl Store {
     pub(super) fn adopt_packs(&mut self) -> Result<()> {
         let known: HashSet<Id> = self.catalog.packs()?.iter().map(|row| row.id).collect();
         let on_disk = self.list(&self.layout.packs(), "pack")?;
-        if !known.is_subset(&on_disk) {
+        let gone = known.difference(&on_disk).copied().collect();
+        if !self.forget_gone(&gone)? {
             self.rebuild("packs are gone that it knew")?;
         }
         let mut notices = Vec::new();
@@ -217,10 +221,12 @@ impl Store {
         Ok(ids)
     }
 
-    /// Adds records in their order, so that of two recipes of a blob the one that
-    /// was written later counts. Returns how many can't be read.
+    /// Forgets records that are gone, and adds others in their order, so that of two
+    /// recipes of a blob the one that was written later counts. Returns how many
+    /// can't be read.
     fn replay_all(
         &self,
+        gone: &HashSet<Id>,
         ids: impl Iterator<Item = Id>,
         notices: &mut Vec<Notice>,
     ) -> Result<usize> {
@@ -235,8 +241,17 @@ impl Store {
         readable.sort_by_key(|(id, record)| (record.stamp(), *id));
         let dropped = dropped(readable.iter().map(|(_, record)| record));
         self.catalog.atomically(|| {
+            self.catalog.forget_records(gone)?;
             for (id, record) in &readable {
                 self.replay(*id, record, &dropped, notices)?;
+            }
+            let newest = self.catalog.newest_action()?;
+            let concerned = |(id, record): &(Id, Record)| {
+                let Stamp { saved_at, sequence } = record.stamp();
+                newest.is_some_and(|newest| (saved_at, sequence, *id) <= newest)
+            };
+            if !gone.is_empty() || readable.iter().any(concerned) {
+                self.note_marks()?;
             }
             Ok(unreadable)
         })
@@ -273,13 +288,24 @@ impl Store {
                 self.index_or_notice(*pack, notices)?;
             }
         }
-        self.add(id, record)
+        self.add(id, record)?;
+        match record {
+            Record::Action(ActionRecord { action: Action::Repack(repack), .. }) => {
+                self.forget_dropped(&repack.dropped)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Adds a record that was written durably to the catalog.
     pub(super) fn apply(&self, id: Id, record: &Record) -> Result<()> {
-        self.add(id, record)?;
-        Ok(self.catalog.mark_durable(&[id])?)
+        self.catalog.atomically(|| {
+            self.add(id, record)?;
+            if matches!(record, Record::Action(_)) {
+                self.note_marks()?;
+            }
+            Ok(self.catalog.mark_durable(&[id])?)
+        })
     }
 
     /// Adds a record to the catalog.
@@ -294,14 +320,19 @@ impl Store {
                     Err(error) if error.is_damage() => {}
                     result => result?,
                 }
-                self.catalog.mark_recorded(*pack)?;
+                self.catalog.name_pack(*pack, id)?;
             }
             match record {
                 Record::Save(save) => {
                     self.catalog.add_record(order, &revisions(id, save))?;
                     self.catalog.add_indexed(order, &indexed(save))?;
                 }
-                Record::Action(_) => self.catalog.add_record(order, &[])?,
+                Record::Action(action) => {
+                    let (kind, body) = (action.action.kind().to_owned(), action.encode());
+                    self.catalog.add_record(order, &[])?;
+                    let row = ActionRow { record: id, kind, body };
+                    self.catalog.add_action(&row, stamp.saved_at, stamp.sequence)?;
+                }
             }
             Ok::<(), StoreError>(())
         })?;
@@ -434,10 +465,7 @@ fn rows(
         layers: revision.layers,
         size: revision.size,
         added: revision.added,
+        pinned: false,
     };
-    let references = revision.references.iter().filter_map(|reference| {
-        let (repository, tag) = reference.rsplit_once(':')?;
-        Some(ReferenceRow { repository: repository.to_owned(), tag: tag.to_owned() })
-    });
-    (row, references.collect())
+    (row, revision.references.iter().filter_map(|reference| name_of(reference)).collect())
 }

@@ -77,6 +77,12 @@ pub enum StoreError {
         /// The record.
         record: Id,
     },
+    /// A record that is named as something else is a save.
+    #[error("record {} is a save", record.short())]
+    NoAction {
+        /// The record.
+        record: Id,
+    },
     /// Nothing rebuilds this blob.
     #[error("blob {digest} is not in the store")]
     NoBlob {
@@ -148,6 +154,7 @@ impl StoreError {
             Self::Json { .. }
             | Self::RecordHash { .. }
             | Self::NoSave { .. }
+            | Self::NoAction { .. }
             | Self::NoBlob { .. }
             | Self::NoChunk { .. }
             | Self::NoDirectory { .. }

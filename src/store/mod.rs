@@ -20,6 +20,7 @@ mod filling;
 mod header;
 mod layer_writer;
 mod layout;
+mod marks;
 pub mod optimize;
 mod packs;
 mod plan;
@@ -29,6 +30,7 @@ mod recording;
 mod reencode;
 mod session;
 mod spool;
+pub mod state;
 pub mod usage;
 mod workspace;
 
@@ -52,7 +54,7 @@ use decoder::Decoder;
 use layout::Layout;
 use packs::FileMaps;
 use prepared::{Directories, check_chain};
-use record::{Record, SaveRecord};
+use record::{ActionRecord, Record, SaveRecord};
 use reencode::Reencoding;
 
 /// The result of a store operation.
@@ -221,6 +223,19 @@ impl Store {
         }
     }
 
+    /// A record that is no save.
+    pub fn action(&self, id: Id) -> Result<ActionRecord> {
+        match Record::read(&*self.fs, &self.layout.record(id), id)? {
+            Record::Save(_) => Err(StoreError::NoAction { record: id }),
+            Record::Action(action) => Ok(action),
+        }
+    }
+
+    /// Fails while garbage is being collected.
+    pub fn check_not_collecting(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// How many records can't be read, so that revisions may be missing.
     pub fn records_unreadable(&self) -> usize {
         self.records_unreadable
@@ -241,7 +256,7 @@ impl Store {
                 // Another pack may hold what this one has lost.
                 Ok(State::Lost(pack)) => {
                     self.directories.take();
-                    self.catalog.forget_pack(pack)?;
+                    self.catalog.forget_packs(&[pack])?;
                 }
                 Ok(State::Unrecorded) => return Ok(None),
                 Err(error) if error.is_damage() => return Ok(None),

@@ -191,6 +191,28 @@ mod tests {
     }
 
     #[test]
+    fn a_pack_that_was_dropped_is_forgotten() {
+        for dropped in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let root = folder.path().join("store");
+            let (_, save) = store_with_save(&root);
+            let pack = save.packs[0];
+            let mut store = open(&root);
+            if dropped {
+                let repack = Repack { packs: Vec::new(), dropped: vec![pack] };
+                store.write_record(Action::Repack(repack), "test", at(12), false).unwrap();
+            }
+            assert!(store.catalog.pack(pack).unwrap().is_some());
+            fs::Fs::remove_file(&Disk, &store.layout.pack(pack)).unwrap();
+            drop(store.begin(Levels::for_content(1)).unwrap());
+            assert_eq!(store.catalog.pack(pack).unwrap(), None);
+            let notices = store.take_notices();
+            // Where nothing says that it may be gone, it is damage.
+            assert_eq!(notices.is_empty(), dropped, "{notices:?}");
+        }
+    }
+
+    #[test]
     fn a_pack_that_a_repack_names_counts_as_one_of_a_save() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("store");

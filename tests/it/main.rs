@@ -19,6 +19,7 @@ mod fixtures;
 mod format;
 mod limits;
 mod optimize;
+mod records;
 mod roundtrip;
 mod support;
 mod vectors;

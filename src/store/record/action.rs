@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::FORMAT;
+use super::{FORMAT, Stamp};
 use crate::digest::Id;
 use crate::store::header::Features;
 use crate::time::Time;
@@ -152,6 +152,11 @@ struct Common {
 }
 
 impl ActionRecord {
+    /// When it was written.
+    pub fn stamp(&self) -> Stamp {
+        Stamp { saved_at: self.saved_at, sequence: self.sequence }
+    }
+
     /// The record in its stored form.
     pub fn encode(&self) -> Vec<u8> {
         let Self { program, saved_at, sequence, action } = self;

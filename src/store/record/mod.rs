@@ -53,11 +53,10 @@ struct Head {
 impl Record {
     /// When it was written. Records are in the order of this and their ids.
     pub fn stamp(&self) -> Stamp {
-        let (saved_at, sequence) = match self {
-            Self::Save(save) => (save.saved_at, save.sequence),
-            Self::Action(action) => (action.saved_at, action.sequence),
-        };
-        Stamp { saved_at, sequence }
+        match self {
+            Self::Save(save) => Stamp { saved_at: save.saved_at, sequence: save.sequence },
+            Self::Action(action) => action.stamp(),
+        }
     }
 
     /// The packs that it needs, or that it says are needed.
