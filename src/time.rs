@@ -72,6 +72,129 @@ pub fn parse_duration(text: &str) -> Option<std::time::Duration> {
     text.trim().parse::<jiff::SignedDuration>().ok()?.try_into().ok()
 }
 
+/// A time zone.
+#[derive(Debug, Clone)]
+pub struct Zone(jiff::tz::TimeZone);
+
+/// A point in time as a calendar and a clock on the wall show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Calendar {
+    /// The year.
+    pub year: i16,
+    /// From 1 on.
+    pub month: u8,
+    /// Of the month, from 1 on.
+    pub day: u8,
+    /// From 0 on.
+    pub hour: u8,
+    /// The year that the week belongs to, by ISO 8601.
+    pub week_year: i16,
+    /// From 1 on.
+    pub week: u8,
+}
+
+impl Zone {
+    /// That of the system.
+    pub fn system() -> Self {
+        Self(jiff::tz::TimeZone::system())
+    }
+
+    /// Universal time.
+    pub fn utc() -> Self {
+        Self(jiff::tz::TimeZone::UTC)
+    }
+
+    /// So many hours east of it.
+    pub fn east(hours: i8) -> Self {
+        let offset = jiff::tz::Offset::from_hours(hours);
+        Self(offset.map_or(jiff::tz::TimeZone::UTC, jiff::tz::TimeZone::fixed))
+    }
+
+    /// What calendars show at this time.
+    pub fn calendar(&self, time: Time) -> Calendar {
+        let local = self.0.to_datetime(time.0);
+        let week = local.date().iso_week_date();
+        Calendar {
+            year: local.year(),
+            month: local.month().unsigned_abs(),
+            day: local.day().unsigned_abs(),
+            hour: local.hour().unsigned_abs(),
+            week_year: week.year(),
+            week: week.week().unsigned_abs(),
+        }
+    }
+
+    /// A time for people, to the minute.
+    pub fn shown(&self, time: Time) -> String {
+        let local = self.0.to_datetime(time.0);
+        format!("{} {:02}:{:02}", local.date(), local.hour(), local.minute())
+    }
+
+    /// The time so long before another, by the calendar.
+    pub fn before(&self, time: Time, period: Period) -> Time {
+        let back = || {
+            let days = jiff::Span::new()
+                .try_years(period.years)?
+                .try_months(period.months)?
+                .try_days(period.days)?;
+            let hours = jiff::SignedDuration::from_hours(period.hours.into());
+            let day = self.0.to_datetime(time.0).checked_sub(days)?;
+            self.0.to_timestamp(day)?.checked_sub(hours)
+        };
+        Time(back().unwrap_or(jiff::Timestamp::MIN))
+    }
+}
+
+/// A length of time by the calendar, such as `1y5m7d2h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Period {
+    years: u32,
+    months: u32,
+    days: u32,
+    hours: u32,
+}
+
+/// A text that is no length of time.
+#[derive(Debug, thiserror::Error)]
+#[error("expected years, months, days and hours such as 1y5m7d2h")]
+pub struct ParsePeriodError;
+
+impl FromStr for Period {
+    type Err = ParsePeriodError;
+
+    fn from_str(text: &str) -> Result<Self, ParsePeriodError> {
+        let mut period = Self { years: 0, months: 0, days: 0, hours: 0 };
+        let mut digits = String::new();
+        for letter in text.chars() {
+            if letter.is_ascii_digit() {
+                digits.push(letter);
+                continue;
+            }
+            let count = digits.parse().map_err(|_| ParsePeriodError)?;
+            digits.clear();
+            match letter {
+                'y' => period.years = count,
+                'm' => period.months = count,
+                'd' => period.days = count,
+                'h' => period.hours = count,
+                _ => return Err(ParsePeriodError),
+            }
+        }
+        if text.is_empty() || !digits.is_empty() { Err(ParsePeriodError) } else { Ok(period) }
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [(self.years, 'y'), (self.months, 'm'), (self.days, 'd'), (self.hours, 'h')];
+        let mut shown = parts.into_iter().filter(|(count, _)| *count > 0).peekable();
+        if shown.peek().is_none() {
+            return f.write_str("0h");
+        }
+        shown.try_for_each(|(count, unit)| write!(f, "{count}{unit}"))
+    }
+}
+
 impl FromStr for Time {
     type Err = ParseTimeError;
 
@@ -136,5 +259,31 @@ mod tests {
         let last = Time(jiff::Timestamp::MAX);
         assert_eq!(last.to_string().parse::<Time>().unwrap(), last);
         assert_eq!(last.next_second(), last);
+    }
+
+    #[test]
+    fn periods_go_back_by_the_calendar() {
+        let period: Period = "1y5m7d2h".parse().unwrap();
+        assert_eq!(period.to_string(), "1y5m7d2h");
+        let time: Time = "2026-06-08T03:00:00Z".parse().unwrap();
+        let before = Zone::utc().before(time, period);
+        assert_eq!(before.to_string(), "2025-01-01T01:00:00.000000000Z");
+        assert_eq!("90d".parse::<Period>().unwrap().to_string(), "90d");
+        for bad in ["", "7", "d", "7x", "7d3", "-7d", "99999999999d"] {
+            assert!(bad.parse::<Period>().is_err(), "{bad}");
+        }
+        // Longer than there are years.
+        let ages = Zone::utc().before(time, "4000000000y".parse().unwrap());
+        assert!(ages < time);
+    }
+
+    #[test]
+    fn calendars_are_those_of_the_zone() {
+        let time: Time = "2027-01-01T22:30:00Z".parse().unwrap();
+        let calendar = Zone::utc().calendar(time);
+        assert_eq!((calendar.year, calendar.month, calendar.day, calendar.hour), (2027, 1, 1, 22));
+        assert_eq!((calendar.week_year, calendar.week), (2026, 53));
+        let calendar = Zone::east(2).calendar(time);
+        assert_eq!((calendar.day, calendar.hour), (2, 0));
     }
 }

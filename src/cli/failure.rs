@@ -8,7 +8,9 @@ use orlop::image;
 use orlop::ops::export::ExportError;
 use orlop::ops::original::OriginalError;
 use orlop::ops::resolve::ResolveError;
+use orlop::ops::rm::RmError;
 use orlop::ops::save::SaveError;
+use orlop::ops::undo::UndoError;
 use orlop::pack::format::HeaderError;
 use orlop::pack::reader::PackError;
 use orlop::store::StoreError;
@@ -176,7 +178,12 @@ impl From<ResolveError> for Failure {
             ResolveError::NotFound { .. } | ResolveError::Ambiguous { .. } => Exit::NotFound,
             _ => Exit::Usage,
         };
-        let failure = Self::new(error.to_string(), exit);
+        let mut failure = Self::new(error.to_string(), exit);
+        if let ResolveError::NotFound { near, .. } = &error
+            && !near.is_empty()
+        {
+            failure = failure.hint(format!("there is {}", near.join(", ")));
+        }
         match exit {
             Exit::NotFound => failure.hint("see what there is: orlop images"),
             _ => failure,
@@ -222,7 +229,34 @@ impl From<OriginalError> for Failure {
             OriginalError::Damaged { .. } | OriginalError::Differs { .. } => {
                 Self::of("cannot export", &error, Exit::Damage)
             }
+            OriginalError::Removed { .. } => Self::of("cannot export", &error, Exit::NotFound),
             error => Self::of("cannot export", &error, Exit::Failed),
+        }
+    }
+}
+
+impl From<RmError> for Failure {
+    fn from(error: RmError) -> Self {
+        let act = "cannot remove anything";
+        match &error {
+            RmError::Pinned { name } => Self::of(act, &error, Exit::Failed)
+                .hint(format!("let it be removed: orlop unpin {name}")),
+            RmError::NoName { .. } => Self::of(act, &error, Exit::Usage),
+            RmError::InIndex { index, .. } => Self::of(act, &error, Exit::Failed)
+                .hint(format!("remove the index: orlop rm {index}")),
+            _ => match error {
+                RmError::Store(error) => error.into(),
+                error => Self::of(act, &error, Exit::Failed),
+            },
+        }
+    }
+}
+
+impl From<UndoError> for Failure {
+    fn from(error: UndoError) -> Self {
+        match error {
+            UndoError::Store(error) => error.into(),
+            error => Self::of("cannot undo", &error, Exit::Failed),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use orlop::fs::{self, Disk};
 use orlop::store::{Notice, OpenOptions, Store, StoreError};
-use orlop::time::Time;
+use orlop::time::{Time, Zone};
 
 use super::exit::Exit;
 use super::failure::Failure;
@@ -30,6 +30,16 @@ pub(crate) fn parse_time(text: &str) -> Option<Time> {
 /// The same, for "as of": a date takes in all of its day.
 pub(crate) fn parse_as_of(text: &str) -> Option<Time> {
     Time::parse_local(text, true)
+}
+
+/// The time zone of the user.
+pub(crate) fn zone() -> Zone {
+    Zone::system()
+}
+
+/// A time as the user's calendar and clock show it.
+pub(crate) fn local(time: Time) -> String {
+    zone().shown(time)
 }
 
 /// The folder of the store that the arguments mean.

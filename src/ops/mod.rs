@@ -3,6 +3,7 @@
 //! Each operation is a function over an open store. It knows no terminal, no
 //! environment and no clock: times, names and progress come in as arguments.
 
+pub mod action;
 mod body;
 pub mod doctor;
 pub mod export;
@@ -12,8 +13,12 @@ pub mod input;
 pub mod inspect;
 pub mod optimize;
 pub mod original;
+pub mod pin;
 mod proof;
 pub mod resolve;
+pub mod rm;
 pub mod save;
 pub mod stats;
+pub mod tag;
 pub mod target;
+pub mod undo;

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use crate::digest::{Digest, Hashing, Id, from_hex};
 use crate::gzip::{Rebuild, Replay};
 use crate::progress::{Counted, Progress};
-use crate::store::record::SavedArchive;
+use crate::store::record::{Revision, SavedArchive};
 use crate::store::{Store, StoreError};
 use crate::varint::{Cursor, Malformed, in_memory};
 
@@ -35,6 +35,17 @@ pub enum OriginalError {
     NotKept {
         /// The save.
         save: Id,
+    },
+    /// One of its images was removed.
+    #[error(
+        "the archive that save `{}` took in is not kept any more, since {image} was removed",
+        save.short()
+    )]
+    Removed {
+        /// The save.
+        save: Id,
+        /// A name that it had, or its image ID.
+        image: String,
     },
     /// Its assembly can't be read.
     #[error("the assembly of save `{}` is damaged", save.short())]
@@ -102,6 +113,14 @@ impl<'s> Original<'s> {
         let (Some(document), Some(archive)) = (record.assembly, record.archive) else {
             return Err(OriginalError::NotKept { save });
         };
+        let removed = store.catalog().removed_in(save).map_err(StoreError::from)?;
+        if let Some(position) = removed.first() {
+            let revision = record.revisions.get(in_memory(*position));
+            let id = |it: &Revision| format!("image sha256:{}", it.image_id.short());
+            let name = |it: &Revision| it.references.first().cloned().unwrap_or_else(|| id(it));
+            let image = revision.map(name).unwrap_or_default();
+            return Err(OriginalError::Removed { save, image });
+        }
         let assembly = store.read_blob(document, ASSEMBLY_MAX)?;
         Ok(Self { store, save, document, assembly, archive })
     }

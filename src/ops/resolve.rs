@@ -1,5 +1,6 @@
 //! Finds the revision that a user's words mean.
 
+use super::action::familiar;
 use crate::catalog::RevisionRow;
 use crate::digest::Digest;
 use crate::image::{Query, Reference};
@@ -8,6 +9,11 @@ use crate::time::Time;
 
 /// The most image IDs that an error lists.
 const CANDIDATES: usize = 4;
+
+/// How many names are offered in place of one that isn't there.
+const NEAR: usize = 3;
+/// How far a short name may be from the one that was asked for.
+const NEAR_MAX: usize = 2;
 
 /// Why no revision was found.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +27,8 @@ pub enum ResolveError {
     NotFound {
         /// What was asked for.
         query: String,
+        /// Names that are like it, as people write them, the nearest first.
+        near: Vec<String>,
     },
     /// Several images' IDs begin with these digits.
     #[error("image ID `{prefix}` is not unique: it may mean {}", candidates.join(", "))]
@@ -64,8 +72,8 @@ pub fn resolve(
     time: &dyn Fn(&str) -> Option<Time>,
 ) -> Result<Resolved, ResolveError> {
     let catalog = store.catalog();
-    let not_found = || ResolveError::NotFound { query: query.to_string() };
-    match query {
+    let not_found = || ResolveError::NotFound { query: query.to_string(), near: Vec::new() };
+    let found = match query {
         Query::Tag { reference, back, at, image_id } => {
             let (repository, tag) = (reference.repository(), reference.tag());
             let found = match at {
@@ -97,7 +105,43 @@ pub fn resolve(
             if named { Ok(found) } else { Err(not_found()) }
         }
         Query::ImageId { prefix } => by_image(store, prefix)?.ok_or_else(not_found),
+    };
+    match (found, query) {
+        (Err(ResolveError::NotFound { query, .. }), Query::Tag { reference, .. }) => {
+            Err(ResolveError::NotFound { query, near: near(store, reference)? })
+        }
+        (found, _) => found,
     }
+}
+
+/// Names that are like one that isn't there.
+fn near(store: &Store, reference: &Reference) -> Result<Vec<String>, ResolveError> {
+    let asked = reference.familiar();
+    let mut found = Vec::new();
+    for (name, _) in store.catalog().revisions_named(false, |_, _| true)? {
+        let Some(name) = name.map(|name| familiar(&name)) else { continue };
+        let steps = distance(&asked, &name);
+        if steps <= NEAR_MAX.max(asked.len() / 4) {
+            found.push((steps, name));
+        }
+    }
+    found.sort_unstable();
+    Ok(found.into_iter().take(NEAR).map(|(_, name)| name).collect())
+}
+
+/// How many bytes must be put in, taken out or changed to make one of the other.
+fn distance(one: &str, other: &str) -> usize {
+    let mut before: Vec<usize> = (0..=other.len()).collect();
+    for (row, left) in one.bytes().enumerate() {
+        let mut corner = before[0];
+        before[0] = row + 1;
+        for (column, right) in other.bytes().enumerate() {
+            let changed = corner + usize::from(left != right);
+            corner = before[column + 1];
+            before[column + 1] = changed.min(corner + 1).min(before[column] + 1);
+        }
+    }
+    before[other.len()]
 }
 
 fn by_image(store: &Store, prefix: &str) -> Result<Option<Resolved>, ResolveError> {
@@ -111,4 +155,23 @@ fn by_image(store: &Store, prefix: &str) -> Result<Option<Resolved>, ResolveErro
     }
     let found = rows.pop();
     Ok(found.map(|(_, revision, manifest)| Resolved { revision, reference: None, manifest }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::distance;
+
+    #[test]
+    fn distances_count_what_was_mistyped() {
+        for (one, other, steps) in [
+            ("app:1", "app:1", 0),
+            ("app:1", "app:2", 1),
+            ("app", "apps", 1),
+            ("apps", "app", 1),
+            ("", "app", 3),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!(distance(one, other), steps, "{one} {other}");
+        }
+    }
 }

@@ -44,6 +44,7 @@ struct Row {
     layers: u64,
     size: u64,
     added: u64,
+    pinned: bool,
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> Printed {
@@ -58,8 +59,10 @@ pub(crate) fn run(global: &Global, args: &Args) -> Printed {
     }
     let now = surroundings::now();
     let rows: Vec<Vec<String>> = listed.iter().map(|image| cells(image, now)).collect();
-    let header = ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SAVED", "SIZE", "ADDED"];
-    output::lines(&output::table(&header, &rows)).map(exit)
+    let header = ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SAVED", "SIZE", "ADDED", "PINNED"];
+    // Few stores have any.
+    let columns = header.len() - usize::from(listed.iter().all(|it| !it.revision.pinned));
+    output::lines(&output::table(&header[..columns], &rows)).map(exit)
 }
 
 fn cells(image: &ListedImage, now: Time) -> Vec<String> {
@@ -79,6 +82,7 @@ fn cells(image: &ListedImage, now: Time) -> Vec<String> {
         output::ago(revision.saved_at.seconds_to(now)),
         ByteCount(revision.size).to_string(),
         ByteCount(revision.added).to_string(),
+        if revision.pinned { "yes" } else { "" }.to_owned(),
     ]
 }
 
@@ -97,5 +101,6 @@ fn row(image: ListedImage) -> Row {
         layers: revision.layers,
         size: revision.size,
         added: revision.added,
+        pinned: revision.pinned,
     }
 }

@@ -40,6 +40,7 @@ struct Row {
     save: String,
     size: u64,
     added: u64,
+    pinned: bool,
     layers: Vec<Layer>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     images: Vec<Indexed>,
@@ -126,6 +127,7 @@ fn row(found: Inspected) -> Result<Row, Failure> {
         save: revision.record.to_string(),
         size: revision.size,
         added: revision.added,
+        pinned: revision.pinned,
         layers: layers.collect(),
         images: images.collect(),
         referrers: referrers.collect(),

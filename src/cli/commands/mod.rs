@@ -7,15 +7,20 @@ pub(super) mod images;
 pub(super) mod init;
 pub(super) mod inspect;
 pub(super) mod optimize;
+pub(super) mod pin;
 pub(super) mod reindex;
+pub(super) mod rm;
 pub(super) mod save;
 pub(super) mod stats;
+pub(super) mod tag;
+pub(super) mod undo;
 
 use std::io;
 use std::path::Path;
 
 use orlop::fs;
 use orlop::image::{MOST_MEMBERS, Query};
+use orlop::ops::action::Author;
 use orlop::ops::input::Input;
 use orlop::ops::resolve::{Resolved, resolve};
 use orlop::store::Store;
@@ -23,6 +28,11 @@ use orlop::store::Store;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::surroundings;
+
+/// Who writes records, and when: now.
+fn author() -> Author<'static> {
+    Author { program: surroundings::PROGRAM, now: surroundings::now() }
+}
 
 /// Finds the image that a user named.
 fn find(store: &Store, name: &str) -> Result<Resolved, Failure> {

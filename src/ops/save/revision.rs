@@ -302,7 +302,8 @@ impl Taker<'_, '_> {
         if let Some(whole) = archive {
             let record = store.record(newest.record)?;
             let proven = record.archive.map(|archive| (archive.digest, archive.file));
-            if proven != Some((Some(whole.digest), whole.file)) {
+            let removed = store.catalog().removed_in(newest.record)?;
+            if proven != Some((Some(whole.digest), whole.file)) || !removed.is_empty() {
                 return Ok(false);
             }
         }

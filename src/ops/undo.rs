@@ -1,0 +1,100 @@
+//! `undo`: takes back the last removal or tag.
+
+use super::action::Author;
+use crate::digest::{Digest, Id};
+use crate::store::record::{Action, ActionRecord, GivenName, RevisionKey, Undo};
+use crate::store::{Store, StoreError};
+use crate::time::Time;
+use crate::varint::in_memory;
+
+/// Why nothing was undone.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UndoError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is nothing that can be.
+    #[error("there was no rm, forget or tag since garbage was collected last")]
+    Nothing,
+    /// What would come back isn't whole any more.
+    #[error("garbage was collected since, and image {root} is gone")]
+    Gone {
+        /// The root of a revision.
+        root: Digest,
+    },
+}
+
+/// What was undone.
+#[derive(Debug)]
+pub struct Undone {
+    /// The record of the undo.
+    pub record: Id,
+    /// The record that doesn't count any more.
+    pub undone: Id,
+    /// `rm`, `forget` or `tag`.
+    pub what: String,
+    /// When that was.
+    pub saved_at: Time,
+    /// Names that are back, or of a tag, that are gone; fully qualified.
+    pub names: Vec<String>,
+    /// How many revisions are back.
+    pub revisions: usize,
+}
+
+/// Takes back the last removal or tag that counts, unless garbage was collected
+/// since.
+pub fn undo(store: &mut Store, author: Author<'_>) -> Result<Undone, UndoError> {
+    let undone = store.state()?.last.ok_or(UndoError::Nothing)?;
+    store.check_not_collecting()?;
+    let ActionRecord { saved_at, action, .. } = store.action(undone)?;
+    let (what, names, revisions) = match action {
+        Action::Tag(tag) => ("tag".to_owned(), tag.references, 0),
+        Action::Remove(remove) => {
+            check_whole(store, &remove.revisions, &remove.names)?;
+            let names = remove.names.into_iter().map(|name| name.reference);
+            let mut names: Vec<String> = names.collect();
+            names.sort_unstable();
+            names.dedup();
+            (remove.reason, names, remove.revisions.len())
+        }
+        _ => return Err(UndoError::Nothing),
+    };
+    let record = author.write(store, Action::Undo(Undo { undone }))?;
+    Ok(Undone { record, undone, what, saved_at, names, revisions })
+}
+
+/// Whether all that comes back is there, as far as that can be told without
+/// reading it.
+fn check_whole(
+    store: &Store,
+    revisions: &[RevisionKey],
+    names: &[GivenName],
+) -> Result<(), UndoError> {
+    let mut keys = revisions.to_vec();
+    for name in names {
+        let GivenName { record, position, .. } = *name;
+        keys.push(match store.action(record) {
+            Ok(ActionRecord { action: Action::Tag(tag), .. }) => tag.revision,
+            _ => RevisionKey { record, position },
+        });
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    let mut last = None;
+    for RevisionKey { record, position } in keys {
+        let known = last.take().filter(|(id, _)| *id == record);
+        let save = match known {
+            Some((_, save)) => save,
+            None => store.record(record)?,
+        };
+        if let Some(revision) = save.revisions.get(in_memory(position)) {
+            let root = revision.root.digest;
+            if store.blob(root)?.is_none() {
+                return Err(UndoError::Gone { root });
+            }
+        }
+        last = Some((record, save));
+    }
+    Ok(())
+}
