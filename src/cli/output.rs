@@ -46,6 +46,17 @@ pub(crate) fn note(line: &str) {
     drop(writeln!(io::stderr(), "{}", clean(line)));
 }
 
+/// Asks on a terminal; `None` where there is none.
+pub(crate) fn confirm(question: &str) -> Option<bool> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return None;
+    }
+    drop(write!(io::stderr(), "{} [y/N] ", clean(question)));
+    let mut answer = String::new();
+    drop(io::stdin().read_line(&mut answer));
+    Some(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
 /// Whether standard output is a terminal.
 pub(crate) fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()

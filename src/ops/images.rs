@@ -38,7 +38,7 @@ pub fn images(store: &Store, pattern: Option<&str>, all: bool) -> Result<Vec<Lis
     Ok(listed)
 }
 
-fn matches(pattern: &str, repository: &str, tag: &str) -> bool {
+pub(super) fn matches(pattern: &str, repository: &str, tag: &str) -> bool {
     [repository, familiar_repository(repository)].iter().any(|name| {
         glob(pattern.as_bytes(), name.as_bytes())
             || glob(pattern.as_bytes(), format!("{name}:{tag}").as_bytes())
@@ -46,7 +46,7 @@ fn matches(pattern: &str, repository: &str, tag: &str) -> bool {
 }
 
 /// `*` is any text, `?` any one byte.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
+pub(super) fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut from) = (0, 0);
     // Where the last `*` stood, and how far it reached.
     let mut star = None;

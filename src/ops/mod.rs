@@ -7,6 +7,7 @@ pub mod action;
 mod body;
 pub mod doctor;
 pub mod export;
+pub mod forget;
 mod gather;
 pub mod images;
 pub mod input;
