@@ -10,6 +10,7 @@
 pub(crate) mod blob;
 pub(crate) mod bytes;
 pub(crate) mod compressed;
+mod names;
 pub(crate) mod pack;
 pub(crate) mod samples;
 pub(crate) mod store;

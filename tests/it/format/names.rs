@@ -1,0 +1,174 @@
+//! What all records together mean, from section 7.2 of the text alone.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::bytes;
+use super::store::list;
+use crate::support::{Scratch, hello};
+
+/// Record and position.
+type Key = (String, u64);
+
+/// What a store's names mean.
+#[derive(Debug, Default)]
+struct Names {
+    /// Of each name, the saves of the revisions that it means, the first given first.
+    names: BTreeMap<String, Vec<String>>,
+    pinned: BTreeSet<String>,
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+fn key(value: &Value) -> Key {
+    (text(&value["record"]), value["position"].as_u64().unwrap())
+}
+
+fn keys(value: &Value) -> impl Iterator<Item = Key> + '_ {
+    value.as_array().unwrap().iter().map(key)
+}
+
+/// All records in order: id and content.
+fn records(store: &Path) -> Vec<(String, Value)> {
+    let read = |(id, path): ([u8; 32], _)| {
+        let record: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        (text(&record["saved_at"]), record["sequence"].as_u64().unwrap(), bytes::hex(&id), record)
+    };
+    let mut records: Vec<_> = list(&store.join("records"), ".json").into_iter().map(read).collect();
+    records.sort_by(|one, other| (&one.0, one.1, &one.2).cmp(&(&other.0, other.1, &other.2)));
+    records.into_iter().map(|(_, _, id, record)| (id, record)).collect()
+}
+
+fn undone(records: &[(String, Value)]) -> BTreeSet<String> {
+    let mut undone = BTreeSet::new();
+    for (at, (_, record)) in records.iter().enumerate().filter(|(_, it)| it.1["kind"] == "undo") {
+        let target = text(&record["undone"]);
+        let Some(from) = records[..at].iter().position(|(id, _)| *id == target) else { continue };
+        let takes_back = ["tag", "remove"].iter().any(|kind| records[from].1["kind"] == *kind);
+        let between = records[from..at].iter().any(|(_, it)| it["kind"] == "repack");
+        if takes_back && !between {
+            // Another one before it changes nothing.
+            undone.insert(target);
+        }
+    }
+    undone
+}
+
+fn read(store: &Path) -> Names {
+    let records = records(store);
+    let undone = undone(&records);
+    let counting = || records.iter().filter(|(id, _)| !undone.contains(id));
+    let mut removed = BTreeSet::new();
+    let mut taken = BTreeSet::new();
+    for (_, record) in counting().filter(|(_, record)| record["kind"] == "remove") {
+        removed.extend(keys(&record["revisions"]));
+        let names = record["names"].as_array().unwrap();
+        taken.extend(names.iter().map(|name| (text(&name["reference"]), key(name))));
+    }
+    let mut found = Names::default();
+    let mut give = |reference: &Value, given: Key, of: Key| {
+        let reference = text(reference);
+        if !removed.contains(&of) && !taken.contains(&(reference.clone(), given)) {
+            found.names.entry(reference).or_default().push(of.0);
+        }
+    };
+    let mut pins: HashMap<Key, bool> = HashMap::new();
+    for (id, record) in counting() {
+        match record["kind"].as_str().unwrap() {
+            "save" => {
+                for (position, revision) in (0..).zip(record["revisions"].as_array().unwrap()) {
+                    for reference in revision["references"].as_array().unwrap() {
+                        give(reference, (id.clone(), position), (id.clone(), position));
+                    }
+                }
+            }
+            "tag" => {
+                for reference in record["references"].as_array().unwrap() {
+                    give(reference, (id.clone(), 0), key(&record["revision"]));
+                }
+            }
+            "pin" => {
+                let pinned = record["pinned"].as_bool().unwrap();
+                pins.extend(keys(&record["revisions"]).map(|of| (of, pinned)));
+            }
+            _ => {}
+        }
+    }
+    let pinned = pins.into_iter().filter(|(of, pinned)| *pinned && !removed.contains(of));
+    found.pinned = pinned.map(|((record, _), _)| record).collect();
+    found
+}
+
+/// What the program says: name and save of each line, and which saves are pinned.
+fn listed(scratch: &Scratch, all: bool) -> (BTreeSet<(String, String)>, BTreeSet<String>) {
+    let arguments: &[&str] =
+        if all { &["images", "--json", "--all"] } else { &["images", "--json"] };
+    let document: Value = serde_json::from_str(&scratch.ok(arguments)).unwrap();
+    let (mut names, mut pinned) = (BTreeSet::new(), BTreeSet::new());
+    for row in document["images"].as_array().unwrap() {
+        let name = format!("{}:{}", text(&row["repository"]), text(&row["tag"]));
+        names.insert((name, text(&row["save"])));
+        if row["pinned"] == true {
+            pinned.insert(text(&row["save"]));
+        }
+    }
+    (names, pinned)
+}
+
+#[test]
+fn the_document_is_enough_to_know_what_names_mean() {
+    let scratch = Scratch::new();
+    for version in [1, 2] {
+        let archive = fs::read(hello(version)).unwrap();
+        let text = format!("hello:{version}");
+        let mut renamed = archive.clone();
+        let places = archive.windows(text.len()).enumerate();
+        for (at, _) in places.filter(|(_, window)| *window == text.as_bytes()) {
+            renamed[at..at + text.len()].copy_from_slice(b"hello:n");
+        }
+        fs::write(scratch.path(format!("n{version}.tar")), renamed).unwrap();
+    }
+    let steps: &[&[&str]] = &[
+        &["save", "-i", "n1.tar"],
+        &["save", "-i", "n2.tar"],
+        &["save", "-i", "n1.tar"],
+        &["tag", "hello:n~1", "other:x"],
+        &["tag", "hello:n", "other:x"],
+        &["pin", "hello:n"],
+        &["tag", "hello:n~2", "hello:n"],
+        &["pin", "hello:n"],
+        &["unpin", "hello:n~1"],
+        &["rm", "other:x"],
+        &["unpin", "hello:n"],
+        &["rm", "hello:n"],
+        &["rm", "hello:n~1"],
+        &["undo"],
+        &["save", "-i", "n2.tar"],
+        &["undo"],
+        &["pin", "other:x"],
+        &["forget", "--keep-last", "1", "--yes", "hello"],
+        &["undo"],
+        &["undo"],
+        &["unpin", "other:x", "other:x~1"],
+        &["rm", "--all-revisions", "other:x"],
+        &["undo"],
+    ];
+    for step in steps {
+        scratch.ok(*step);
+        let names = read(&scratch.store());
+        let pairs = |all: bool| -> BTreeSet<(String, String)> {
+            let shown = |(name, saves): (&String, &Vec<String>)| {
+                let from = if all { 0 } else { saves.len() - 1 };
+                saves[from..].iter().map(|save| (name.clone(), save.clone())).collect::<Vec<_>>()
+            };
+            names.names.iter().flat_map(shown).collect()
+        };
+        assert_eq!(listed(&scratch, true), (pairs(true), names.pinned.clone()), "{step:?}");
+        assert_eq!(listed(&scratch, false).0, pairs(false), "{step:?}");
+    }
+}
