@@ -16,6 +16,10 @@ use crate::time::Time;
 /// many small ones don't need a record each.
 const BATCH: u64 = 8 << 20;
 
+/// What a new pack takes at most beyond the old one: a line in its header, and its
+/// share of a record, all of it where it has one for itself.
+const EXTRA: u64 = 512;
+
 /// How to optimize.
 #[derive(Debug)]
 pub struct OptimizeOptions<'a> {
@@ -40,8 +44,9 @@ pub trait Watch: Progress {
 pub struct Plan {
     /// Count of packs.
     pub packs: u64,
-    /// Bytes of them: as many may be needed until the old ones are removed.
-    pub bytes: u64,
+    /// The most bytes that are written: as much space is needed, since the old packs
+    /// stay until garbage is collected.
+    pub space: u64,
 }
 
 /// What was done.
@@ -77,7 +82,7 @@ pub fn optimize(
         return Ok(outcome);
     }
     let sum = |bytes: fn(&Candidate) -> u64| found.packs.iter().map(bytes).sum();
-    watch.planned(&Plan { packs: found.packs.len() as u64, bytes: sum(|pack| pack.size) });
+    watch.planned(&Plan { packs: found.packs.len() as u64, space: sum(|pack| pack.size + EXTRA) });
     watch.begin(Some(sum(|pack| pack.raw)));
     let result = each(&mut optimizer, &found.packs, options, watch, &mut outcome);
     watch.finish();

@@ -83,6 +83,7 @@ fn a_run_goes_on_where_the_last_one_had_no_more_time() {
     let (mut before, mut after) = (0, 0);
     for left in [4, 3, 1, 0, 0] {
         let known = files(&root.join("packs"));
+        let records = files(&root.join("records"));
         let time = match left {
             4 => 0,
             1 => 2,
@@ -95,6 +96,12 @@ fn a_run_goes_on_where_the_last_one_had_no_more_time() {
         assert_eq!((outcome.packs, made.len() as u64), (watch_packs(&watch) - left, outcome.packs));
         assert_eq!(outcome.after, made.iter().map(|path| size(path)).sum::<u64>());
         assert_eq!(watch.done.get() == watch.total.get(), left == 0);
+        let named: Vec<_> = files(&root.join("records"))
+            .into_iter()
+            .filter(|path| !records.contains(path))
+            .collect();
+        let grown: u64 = made.iter().chain(&named).map(|path| size(path)).sum();
+        assert!(grown <= watch.planned.get().map_or(0, |plan| plan.space), "{grown}");
         before += outcome.before;
         after += outcome.after;
         for (name, bytes) in ["app:1", "app:2"].iter().zip(&images) {

@@ -76,7 +76,7 @@ impl Watch for Watcher {
             output::note(&format!(
                 "optimizing {}, which takes up to {} of free space",
                 packs(plan.packs),
-                ByteCount(plan.bytes)
+                ByteCount(plan.space)
             ));
         }
     }
