@@ -8,6 +8,7 @@ use std::io::{self, Write};
 
 use crate::digest::{Digest, Hashing, Id, from_hex};
 use crate::gzip::{Rebuild, Replay};
+use crate::image::Reference;
 use crate::progress::{Counted, Progress};
 use crate::store::record::{Revision, SavedArchive};
 use crate::store::{Store, StoreError};
@@ -117,7 +118,10 @@ impl<'s> Original<'s> {
         if let Some(position) = removed.first() {
             let revision = record.revisions.get(in_memory(*position));
             let id = |it: &Revision| format!("image sha256:{}", it.image_id.short());
-            let name = |it: &Revision| it.references.first().cloned().unwrap_or_else(|| id(it));
+            let name = |it: &Revision| {
+                let first = it.references.first().and_then(|it| Reference::parse_tagged(it).ok());
+                first.map_or_else(|| id(it), |name| name.familiar())
+            };
             let image = revision.map(name).unwrap_or_default();
             return Err(OriginalError::Removed { save, image });
         }

@@ -1,7 +1,7 @@
 //! `undo`: takes back the last removal or tag.
 
 use super::action::Author;
-use crate::digest::{Digest, Id};
+use crate::digest::Id;
 use crate::store::record::{Action, ActionRecord, GivenName, RevisionKey, Undo};
 use crate::store::{Store, StoreError};
 use crate::time::Time;
@@ -18,10 +18,10 @@ pub enum UndoError {
     #[error("there was no rm, forget or tag since garbage was collected last")]
     Nothing,
     /// What would come back isn't whole any more.
-    #[error("garbage was collected since, and image {root} is gone")]
+    #[error("garbage was collected since, and {what} is gone")]
     Gone {
-        /// The root of a revision.
-        root: Digest,
+        /// An image or a save.
+        what: String,
     },
 }
 
@@ -86,12 +86,17 @@ fn check_whole(
         let known = last.take().filter(|(id, _)| *id == record);
         let save = match known {
             Some((_, save)) => save,
-            None => store.record(record)?,
+            None => match store.record(record) {
+                Err(StoreError::Fs(error)) if error.is_missing() => {
+                    return Err(UndoError::Gone { what: format!("save `{}`", record.short()) });
+                }
+                save => save?,
+            },
         };
         if let Some(revision) = save.revisions.get(in_memory(position)) {
             let root = revision.root.digest;
             if store.blob(root)?.is_none() {
-                return Err(UndoError::Gone { root });
+                return Err(UndoError::Gone { what: format!("image {root}") });
             }
         }
         last = Some((record, save));

@@ -12,6 +12,12 @@ use std::sync::Arc;
 use orlop::codec::Levels;
 use orlop::digest::{Digest, Id};
 use orlop::fs::Disk;
+use orlop::image::Query;
+use orlop::ops::action::Author;
+use orlop::ops::pin::pin;
+use orlop::ops::resolve::resolve;
+use orlop::ops::rm::{RmError, rm};
+use orlop::ops::undo::{UndoError, undo};
 use orlop::store::record::{
     Action, GivenName, Pin, Platform, Remove, Repack, Revision, RevisionKey, Root, SaveRecord,
     Source, Tag, Undo,
@@ -281,4 +287,96 @@ fn records_that_turn_up_late_count_where_they_belong() {
     assert_eq!(listed(&open(&root)), []);
     fs::rename(&away, &saved).unwrap();
     assert_eq!(listed(&open(&root)), expected);
+}
+
+#[test]
+fn an_undo_brings_back_only_what_is_whole() {
+    let author = Author { program: "test", now: Time::from_nanos(5) };
+    for (with_root, with_record) in [(true, true), (false, true), (true, false)] {
+        let scratch = Scratch::new();
+        let root = scratch.store();
+        Store::create(&Disk, &root, "test").unwrap();
+        let mut store = open(&root);
+        assert!(matches!(undo(&mut store, author), Err(UndoError::Nothing)));
+        let name = "docker.io/library/app:1".to_owned();
+        let mut session = store.begin(Levels::for_content(1)).unwrap();
+        if with_root {
+            session.put_bytes(&1_usize.to_le_bytes()).unwrap();
+        }
+        let source = Source { name: "-".to_owned(), dialect: "none".to_owned() };
+        let record = SaveRecord::new("test", source, vec![revision(1, vec![name.clone()])]);
+        let (save, _) = session.commit(record, Time::from_nanos(1), true).unwrap();
+        let saved = files(&root.join("records")).first().unwrap().clone();
+        let revisions = vec![RevisionKey { record: save, position: 0 }];
+        let names = vec![GivenName { reference: name.clone(), record: save, position: 0 }];
+        let remove = Remove { reason: "forget".to_owned(), revisions, names };
+        let now = Time::from_nanos(2);
+        let (removed, _) = store.write_record(Action::Remove(remove), "test", now, true).unwrap();
+        if !with_record {
+            fs::remove_file(saved).unwrap();
+        }
+        drop(store);
+        let mut store = open(&root);
+        let count = files(&root.join("records")).len();
+        let listed = |store: &Store| store.catalog().revision("docker.io/library/app", "1", 0);
+        assert_eq!(listed(&store).unwrap(), None);
+        match undo(&mut store, author) {
+            Ok(undone) => {
+                assert!(with_root && with_record);
+                assert_eq!((undone.undone, undone.what.as_str()), (removed, "forget"));
+                assert_eq!((undone.names, undone.revisions), (vec![name], 1));
+                assert_eq!(listed(&store).unwrap().unwrap().record, save);
+                assert!(matches!(undo(&mut store, author), Err(UndoError::Nothing)));
+            }
+            Err(UndoError::Gone { what }) => {
+                assert!(!(with_root && with_record));
+                let expected = if with_record { "image sha256:" } else { "save `" };
+                assert!(what.starts_with(expected), "{what}");
+                assert_eq!(files(&root.join("records")).len(), count, "nothing was written");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn rm_takes_all_or_nothing() {
+    let author = Author { program: "test", now: Time::from_nanos(5) };
+    let scratch = Scratch::new();
+    let root = scratch.store();
+    Store::create(&Disk, &root, "test").unwrap();
+    let mut store = open(&root);
+    let name = |tag: &str| format!("docker.io/library/app:{tag}");
+    let mut save = |number: usize, names: &[&str]| {
+        let session = store.begin(Levels::for_content(1)).unwrap();
+        let source = Source { name: "-".to_owned(), dialect: "none".to_owned() };
+        let names = names.iter().map(|tag| name(tag)).collect();
+        let record = SaveRecord::new("test", source, vec![revision(number, names)]);
+        session.commit(record, Time::from_nanos(1), false).unwrap().0
+    };
+    let (first, second) = (save(1, &["1", "2"]), save(2, &["1"]));
+    let find = |store: &Store, text: &str| {
+        let query = Query::parse(text).unwrap();
+        (text.to_owned(), resolve(store, &query, &|_| None).unwrap())
+    };
+    let key = |record| RevisionKey { record, position: 0 };
+    let pinned = [find(&store, "app:2").1];
+    pin(&mut store, &pinned, true, author).unwrap().unwrap();
+    let both = [find(&store, "app:1"), find(&store, "app:2")];
+    let refused = rm(&mut store, &both, false, author);
+    assert!(matches!(refused, Err(RmError::Pinned { name }) if name == "app:2"));
+    let whole = [find(&store, "app:1")];
+    let refused = rm(&mut store, &whole, true, author);
+    assert!(matches!(refused, Err(RmError::Pinned { name }) if name == "app:1~1"));
+    assert_eq!(store.state().unwrap().removed, [].into());
+    let unpinned = [find(&store, "app:2").1];
+    pin(&mut store, &unpinned, false, author).unwrap().unwrap();
+    // Of the first, one name stays; the second has no other.
+    let removed = rm(&mut store, &whole, true, author).unwrap();
+    assert_eq!(removed.now, []);
+    let state = store.state().unwrap();
+    assert_eq!(state.removed, [key(second)].into());
+    let given = |record| GivenName { reference: name("1"), record, position: 0 };
+    assert_eq!(state.removed_names, [given(first), given(second)].into());
+    assert_eq!(find(&store, "app:2").1.revision.record, first);
 }
