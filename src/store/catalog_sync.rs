@@ -186,11 +186,12 @@ impl Store {
     /// The ids in the file names of a fanned-out folder.
     fn list(&self, folder: &Path, extension: &str) -> Result<HashSet<Id>> {
         let mut ids = HashSet::new();
-        // Copying tools may leave out a folder that is empty.
-        if !self.fs.exists(folder) {
-            return Ok(ids);
-        }
-        let mut parts = self.fs.list(folder)?;
+        let mut parts = match self.fs.list(folder) {
+            // Copying tools may leave out a folder that is empty. Of a folder that
+            // can't be read nobody may think so.
+            Err(error) if error.is_missing() => return Ok(ids),
+            parts => parts?,
+        };
         parts.retain(|name| name.len() == 2);
         let fs = &*self.fs;
         let list = |parts: &[String]| -> Result<Vec<Id>> {
