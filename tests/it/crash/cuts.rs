@@ -28,6 +28,9 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
         (&[Act::Save(0), Act::Save(1), Act::Save(4)], Act::Reindex),
         (&[Act::Save(0), Act::Save(1)], Act::Optimize),
         (&[Act::Save(0), Act::Optimize, Act::Save(1)], Act::Save(3)),
+        (&[Act::Save(0), Act::Save(1)], Act::Tag(1)),
+        (&[Act::Save(0), Act::Save(1)], Act::Remove(0)),
+        (&[Act::Save(0), Act::Save(1), Act::Save(4)], Act::Forget),
     ];
     let cases = cases.into_iter().map(|(before, act)| {
         let before = World::after(before);
@@ -64,11 +67,7 @@ fn crash_on(mut world: World, point: Point, random: &mut Random) -> usize {
     }
     // What comes next is cut off as well, up to twice.
     for _ in 0..random.below(3) {
-        let next = match random.below(6) {
-            0 => Act::Optimize,
-            1 => Act::Reindex,
-            _ => Act::Save(random.below(IMAGE_COUNT)),
-        };
+        let next = Act::any(random);
         let process = world.sim.process();
         process.kill_at(random.below(case.changes.max(40)) as u64);
         world.run(&process, next);

@@ -15,16 +15,6 @@ static BEFORE: LazyLock<Vec<World>> = LazyLock::new(|| {
     before.iter().map(|acts| World::after(acts)).collect()
 });
 
-fn choose(random: &mut Random) -> Act {
-    match random.below(8) {
-        0..=3 => Act::Save(random.below(IMAGE_COUNT)),
-        // It was there before.
-        4 | 5 => Act::Export(0),
-        6 => Act::Optimize,
-        _ => Act::Reindex,
-    }
-}
-
 /// Ends a process, also where its thread panics: others wait for their turn.
 struct Ending<'p>(&'p Process);
 
@@ -34,9 +24,14 @@ impl Drop for Ending<'_> {
     }
 }
 
+/// What asks for an image may not find it.
+fn may_fail(act: Act) -> bool {
+    matches!(act, Act::Export(_) | Act::Tag(_) | Act::Remove(_))
+}
+
 fn interleave(point: Point, random: &mut Random) -> usize {
     let mut world = BEFORE[point.case].fork(random.number());
-    let acts: Vec<Act> = (0..2 + random.below(2)).map(|_| choose(random)).collect();
+    let acts: Vec<Act> = (0..2 + random.below(2)).map(|_| Act::any(random)).collect();
     let processes: Vec<_> = acts.iter().map(|_| world.sim.process()).collect();
     let mut stopped = vec![false; acts.len()];
     if random.one_in(2) {
@@ -65,11 +60,16 @@ fn interleave(point: Point, random: &mut Random) -> usize {
         running.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     world.tell((&acts, &results));
-    for (result, stopped) in results.iter().zip(stopped) {
-        assert!(stopped || result.is_ok(), "{}", world.story());
+    for ((act, result), stopped) in acts.iter().zip(&results).zip(stopped) {
+        assert!(stopped || result.is_ok() || may_fail(*act), "{}", world.story());
     }
-    let results = results.iter().map(Result::is_ok);
-    world.done(&acts.into_iter().zip(results).collect::<Vec<_>>());
+    // Who removes a revision doesn't know of a tag that it is given meanwhile: that may
+    // be lost with it.
+    let removes = acts.iter().any(|act| matches!(act, Act::Remove(_) | Act::Forget));
+    let sure = |(act, result): (Act, &Result<(), String>)| {
+        (act, result.is_ok() && !(removes && matches!(act, Act::Tag(_))))
+    };
+    world.done(&acts.into_iter().zip(&results).map(sure).collect::<Vec<_>>());
     if random.one_in(2) {
         world.cut_power();
         world.check(true);

@@ -11,18 +11,25 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use orlop::fs::Fs;
-use orlop::fs::sim::{Process, ROOT, Sim};
+use orlop::fs::sim::{Process, ROOT, Random, Sim};
 use orlop::image::Query;
+use orlop::ops::action::Author;
 use orlop::ops::export::{Export, ExportOptions, Form};
+use orlop::ops::forget;
+use orlop::ops::forget::policy::Policy;
 use orlop::ops::input::Input;
 use orlop::ops::optimize::{OptimizeOptions, Plan, Watch, optimize};
-use orlop::ops::resolve::resolve;
+use orlop::ops::resolve::{Resolved, resolve};
+use orlop::ops::rm::rm;
 use orlop::ops::save::{self, Original, SaveOptions};
+use orlop::ops::tag::tag;
 use orlop::progress::Progress;
 use orlop::store::{Notice, OpenOptions, Store};
-use orlop::time::Time;
+use orlop::time::{Time, Zone};
 
-use crate::support::stores::{NOW, archive, expected, layer, listed, noise};
+use crate::support::stores::{
+    NOW, archive, expected, layer, listed, noise, open_disk, save as save_archive,
+};
 
 /// What any operation fails with.
 pub(super) type Failed = Box<dyn std::error::Error>;
@@ -68,6 +75,12 @@ pub(super) enum Act {
     Export(usize),
     /// Has packs be compressed as hard as they can be.
     Optimize,
+    /// Gives an image another name.
+    Tag(usize),
+    /// Takes its name from an image, with all that had it.
+    Remove(usize),
+    /// Lets all go by rule but those that are tagged `1` or `kept`.
+    Forget,
 }
 
 /// What is listed: names, and which image each is.
@@ -85,18 +98,93 @@ impl Act {
                 assert!(export(&store, image.name)? == image.expected, "{}", image.name);
             }
             Self::Optimize => optimize_all(&mut store)?,
+            Self::Tag(number) => {
+                let found = find(&store, IMAGES[number].name)?;
+                tag(&mut store, &found, &KEPT.parse()?, author())?;
+            }
+            Self::Remove(number) => {
+                let name = IMAGES[number].name;
+                let found = find(&store, name)?;
+                rm(&mut store, &[(name.to_owned(), found)], true, author())?;
+            }
+            Self::Forget => {
+                let tags = KEPT_TAGS.map(str::to_owned).to_vec();
+                let policy = Policy { tags, ..Policy::default() };
+                forget::plan(&store, None, &policy, &Zone::utc())?
+                    .carry_out(&mut store, author())?;
+            }
         }
         Ok(())
     }
 
-    /// What is listed when it was done.
-    fn apply(self, listing: &Listing) -> Listing {
+    /// What is listed when it was done; nothing where it can't be.
+    fn apply(self, listing: &Listing) -> Option<Listing> {
         let mut listing = listing.clone();
-        if let Self::Save(number) = self {
-            listing.insert(IMAGES[number].name.to_owned(), number);
+        match self {
+            Self::Save(number) => {
+                listing.insert(IMAGES[number].name.to_owned(), number);
+            }
+            Self::Tag(number) => {
+                listing.get(IMAGES[number].name)?;
+                listing.insert(KEPT.to_owned(), number);
+            }
+            Self::Remove(number) => {
+                // Of two who remove it at once, both may have.
+                listing.remove(IMAGES[number].name);
+            }
+            Self::Forget => {
+                let stays = |name: &str| KEPT_TAGS.contains(&name.split(':').nth(1).unwrap());
+                listing.retain(|name, _| stays(name));
+            }
+            Self::Export(number) => {
+                listing.get(IMAGES[number].name)?;
+            }
+            Self::Reindex | Self::Optimize => {}
         }
-        listing
+        Some(listing)
     }
+
+    /// Anything that can be done to a store.
+    pub(super) fn any(random: &mut Random) -> Self {
+        match random.below(13) {
+            0 => Self::Reindex,
+            1 => Self::Optimize,
+            2 => Self::Tag(random.below(IMAGE_COUNT)),
+            3 | 4 => Self::Remove(random.below(IMAGE_COUNT)),
+            5 => Self::Forget,
+            6 => Self::Export(random.below(IMAGE_COUNT)),
+            _ => Self::Save(random.below(IMAGE_COUNT)),
+        }
+    }
+}
+
+/// The name that images are tagged with.
+const KEPT: &str = "other:kept";
+/// The tags that are kept by the rule.
+const KEPT_TAGS: [&str; 2] = ["1", "kept"];
+/// Whoever does all this.
+fn author() -> Author<'static> {
+    Author { program: "test", now: Time::from_nanos(NOW) }
+}
+
+/// What an image comes out as under a name.
+fn expected_as(name: &str, number: usize) -> &'static [u8] {
+    static TAGGED: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+        let tagged = |image: &Image| {
+            let folder = tempfile::tempdir().unwrap();
+            let mut store = open_disk(folder.path());
+            save_archive(&mut store, &image.archive).unwrap();
+            let found = find(&store, image.name).unwrap();
+            tag(&mut store, &found, &KEPT.parse().unwrap(), author()).unwrap();
+            export(&store, KEPT).unwrap()
+        };
+        IMAGES.iter().map(tagged).collect()
+    });
+    if name == KEPT { &TAGGED[number] } else { &IMAGES[number].expected }
+}
+
+fn find(store: &Store, name: &str) -> Result<Resolved, Failed> {
+    Ok(resolve(store, &Query::parse(name)?, &|_| None)?)
 }
 
 /// Opens the store, which is made if need be.
@@ -161,7 +249,7 @@ impl Watch for AllTheTime {
 }
 
 fn export(store: &Store, name: &str) -> Result<Vec<u8>, Failed> {
-    let image = resolve(store, &Query::parse(name)?, &|_| None)?;
+    let image = find(store, name)?;
     let mut bytes = Vec::new();
     let export = Export::plan(store, &[image], &ExportOptions::default(), &())?;
     export.write(&mut bytes, Form::Plain, &())?;
@@ -252,15 +340,21 @@ impl World {
     /// What is listed may be, and each of it comes out as it went in.
     fn check_store(&self, store: &Store) -> Result<Listing, Failed> {
         let names: BTreeSet<_> = listed(store).into_iter().collect();
-        let found = self.possible.iter().find(|listing| listing.keys().eq(&names));
-        let found = found.ok_or_else(|| format!("{names:?}, of {:?}", self.possible))?;
-        for (name, number) in found {
-            let exported = export(store, name).map_err(|error| format!("{name}: {error:?}"))?;
-            if exported != IMAGES[*number].expected {
-                return Err(format!("{name} is not what it was").into());
-            }
+        let mut exported = BTreeMap::new();
+        for name in &names {
+            let bytes = export(store, name).map_err(|error| format!("{name}: {error:?}"))?;
+            exported.insert(name.as_str(), bytes);
         }
-        Ok(found.clone())
+        let comes_out = |listing: &&Listing| {
+            listing.keys().eq(&names)
+                && listing
+                    .iter()
+                    .all(|(name, number)| exported[name.as_str()] == expected_as(name, *number))
+        };
+        let found = self.possible.iter().find(comes_out);
+        found
+            .cloned()
+            .ok_or_else(|| format!("{names:?}, or what they are, of {:?}", self.possible).into())
     }
 
     /// The store opens without help and holds what it must. With `settled`, what
@@ -288,11 +382,16 @@ impl World {
         let worked = self.run(&process, Act::Save(number));
         assert!(worked, "the next save\n{}", self.story());
         process.end();
-        let left = self.sim.process().list(&Path::new(ROOT).join("tmp")).unwrap();
-        assert_eq!(left, [""; 0], "left over\n{}", self.story());
+        self.check_left();
         self.check(false);
         self.cut_power();
         self.check(true);
+    }
+
+    /// Nobody is at work, so nothing is lying about.
+    fn check_left(&self) {
+        let left = self.sim.process().list(&Path::new(ROOT).join("tmp")).unwrap();
+        assert_eq!(left, [""; 0], "left over\n{}", self.story());
     }
 }
 
@@ -309,7 +408,9 @@ fn any_order(listing: &Listing, acts: &[(Act, bool)], found: &mut BTreeSet<Listi
     for at in 0..acts.len() {
         let mut others = acts.to_vec();
         let (act, acknowledged) = others.remove(at);
-        any_order(&act.apply(listing), &others, found);
+        if let Some(listing) = act.apply(listing) {
+            any_order(&listing, &others, found);
+        }
         if !acknowledged {
             any_order(listing, &others, found);
         }
