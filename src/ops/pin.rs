@@ -22,6 +22,8 @@ pub fn pin(
         }
     }
     if revisions.is_empty() {
+        // Whoever did it may have been killed before that was durable.
+        store.make_durable()?;
         return Ok(None);
     }
     author.write(store, Action::Pin(Pin { pinned, revisions })).map(Some)

@@ -28,6 +28,8 @@ pub fn tag(
     let before = store.catalog().revision(name.repository(), name.tag(), 0)?;
     let revision = key_of(&resolved.revision);
     if before.as_ref().is_some_and(|before| key_of(before) == revision) {
+        // Whoever gave it that name may have been killed before that was durable.
+        store.make_durable()?;
         return Ok(Tagged { record: None, before });
     }
     let tag = Tag { revision, references: vec![name.to_string()] };

@@ -142,9 +142,9 @@ impl Store {
         Ok(())
     }
 
-    /// Makes durable what a writer is about to build upon: whoever put it there
+    /// Makes durable what is about to be built or relied upon: whoever put it there
     /// may have been killed before it had.
-    pub(super) fn make_durable(&self) -> Result<()> {
+    pub fn make_durable(&self) -> Result<()> {
         let records = self.catalog.records_not_durable()?;
         let packs = self.catalog.packs()?.into_iter().filter(|row| !row.recorded);
         let paths = packs.map(|row| self.layout.pack(row.id));

@@ -95,9 +95,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> Printed {
         output::lines(&lines(&plan))?;
     }
     let mut record = None;
-    if !args.dry_run && !plan.is_empty() {
+    if !args.dry_run {
         let seen = !args.json && !global.quiet;
-        if !args.yes && !asked(&plan, seen)? {
+        if !plan.is_empty() && !args.yes && !asked(&plan, seen)? {
             output::note("nothing was changed");
             return Ok(Exit::Done);
         }

@@ -89,6 +89,27 @@ fn two_thousand_crashes() {
     assert!(done.crashes >= 2000 || seeds::chosen().is_some());
 }
 
+/// Who finds that nothing is left to do relies on what another did, who was killed:
+/// that has to be durable before it is said to be done.
+#[test]
+fn what_a_killed_process_did_is_durable_once_it_is_said_to_be_done() {
+    for case in CASES.iter() {
+        for at in 0..=case.changes {
+            let mut world = case.before.fork(at as u64);
+            for killed in [true, false] {
+                let process = world.sim.process();
+                if killed {
+                    process.kill_at(at as u64);
+                }
+                world.run(&process, case.act);
+                process.end();
+            }
+            world.cut_power();
+            world.check(true);
+        }
+    }
+}
+
 /// As many as fit into `ORLOP_SIM_SECONDS`.
 #[test]
 #[ignore = "takes as long as it is told"]
