@@ -101,7 +101,9 @@ fn look_ups() {
     let started = Instant::now();
     for (number, ids) in (0u32..).zip(ids.chunks(4096)) {
         let pack = Id::of(format!("pack {number}").as_bytes());
-        catalog.atomically(|| catalog.add_pack((pack, 1, 0), (pack, ids), &[])).expect("a pack");
+        catalog
+            .atomically(|| catalog.add_pack((pack, 1, 0), (pack, ids), (&[], &[])))
+            .expect("a pack");
     }
     per_second("chunks added to the catalog", ids.len(), started.elapsed());
     let started = Instant::now();

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use orlop::digest::Id;
-use orlop::pack::format::{BaseRun, Codec, FrameHeader, FrameKind, PackKind, pack_header};
+use orlop::pack::format::{BaseRun, Codec, FrameHeader, FrameKind, PackFeatures, PackKind, pack_header};
 use orlop::pack::reader::{PackError, PackReader};
 use orlop::pack::tables::{Directory, Footer, FrameEntry, encode_table};
 use orlop_fuzz::memory::Memory;
@@ -89,7 +89,7 @@ fn check(pack: &PackReader, bytes: &[u8]) {
 /// A pack in which a few things may be wrong, but no hash.
 fn pack(plan: &mut Plan<'_>) -> Vec<u8> {
     let kind = plan.pick(&[PackKind::Data, PackKind::Metadata]);
-    let mut bytes = pack_header(kind, false);
+    let mut bytes = pack_header(kind, PackFeatures::default());
     let features = plan.u8();
     if features > 200 {
         let list = [b"c ".as_slice(), plan.short(), b"\n"].concat();

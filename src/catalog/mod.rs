@@ -63,6 +63,11 @@ CREATE TABLE blob (
     digest BLOB NOT NULL, place INTEGER NOT NULL, size INTEGER NOT NULL,
     PRIMARY KEY (digest, place)
 ) WITHOUT ROWID;
+-- pieces of directories that outlive their packs
+CREATE TABLE directory (
+    id BLOB NOT NULL, start INTEGER NOT NULL, place INTEGER NOT NULL,
+    PRIMARY KEY (id, start, place)
+) WITHOUT ROWID;
 -- recipe: place of the recipe of the layer that last had content there
 CREATE TABLE path (key INTEGER PRIMARY KEY, recipe INTEGER NOT NULL);
 CREATE TABLE revision (
@@ -102,6 +107,7 @@ DROP TABLE IF EXISTS meta; DROP TABLE IF EXISTS record; DROP TABLE IF EXISTS pac
 DROP TABLE IF EXISTS chunk; DROP TABLE IF EXISTS blob; DROP TABLE IF EXISTS revision;
 DROP TABLE IF EXISTS reference; DROP TABLE IF EXISTS path; DROP TABLE IF EXISTS indexed;
 DROP TABLE IF EXISTS action; DROP TABLE IF EXISTS named;
+DROP TABLE IF EXISTS directory;
 ";
 
 /// The catalog could not be used.

@@ -41,6 +41,12 @@ pub struct BlobRow {
     pub recipe: Place,
 }
 
+/// A recipe in a pack: digest and size of its blob, position.
+pub type BlobIn = (Digest, u64, u32);
+/// A piece of a kept directory in a pack: which directory, where the piece begins in
+/// it, position.
+pub type PieceIn = (Id, u64, u32);
+
 /// A pack's number and a position in one integer.
 pub(super) fn encode_place(number: i64, position: u32) -> i64 {
     (number << 24) | i64::from(position)
@@ -79,13 +85,15 @@ impl Catalog {
         Ok(query.query_row([id.as_bytes()], pack_row).optional()?)
     }
 
-    /// Adds a pack with its chunks, in the order of its directory, and the
-    /// blobs whose recipes are in it (digest, size, position). If it is there already, nothing changes. Call in a transaction.
+    /// Adds a pack with its chunks, in the order of its directory, and what is in it
+    /// by other names: the blobs whose recipes it has (digest, size, position), and the
+    /// pieces of kept directories (id, start, position). If it is there already, nothing
+    /// changes. Call in a transaction.
     pub fn add_pack(
         &self,
         (id, kind, size): (Id, u8, u64),
         directory: (Id, &[Id]),
-        blobs: &[(Digest, u64, u32)],
+        (blobs, pieces): (&[BlobIn], &[PieceIn]),
     ) -> Result<()> {
         if self.pack(id)?.is_some() {
             return Ok(());
@@ -110,6 +118,13 @@ impl Catalog {
             let place = encode_place(number, *position);
             insert.execute(params![digest.as_bytes(), place, size.cast_signed()])?;
         }
+        let mut insert = self
+            .connection
+            .prepare_cached("INSERT OR IGNORE INTO directory VALUES (?1, ?2, ?3)")?;
+        for (id, start, position) in pieces {
+            let place = encode_place(number, *position);
+            insert.execute(params![id.as_bytes(), start.cast_signed(), place])?;
+        }
         Ok(())
     }
 
@@ -132,6 +147,7 @@ impl Catalog {
             self.connection.execute_batch(
                 "DELETE FROM chunk WHERE place >> 24 IN (SELECT number FROM temp.gone);
                  DELETE FROM blob WHERE place >> 24 IN (SELECT number FROM temp.gone);
+                 DELETE FROM directory WHERE place >> 24 IN (SELECT number FROM temp.gone);
                  DELETE FROM path WHERE recipe >> 24 IN (SELECT number FROM temp.gone);
                  DELETE FROM pack WHERE number IN (SELECT number FROM temp.gone);",
             )?;
@@ -159,32 +175,73 @@ impl Catalog {
     /// Where a chunk with the same key as this id is, and whether a record names
     /// that pack.
     pub fn chunk(&self, id: Id) -> Result<Option<(Place, bool)>> {
+        self.chunk_where(id, |_| true)
+    }
+
+    /// The same, at a place that will do.
+    pub fn chunk_where(
+        &self,
+        id: Id,
+        mut will_do: impl FnMut(Place) -> bool,
+    ) -> Result<Option<(Place, bool)>> {
         let mut query = self.connection.prepare_cached(
             "SELECT pack.id, chunk.place & 0xffffff, pack.recorded FROM chunk
              JOIN pack ON pack.number = chunk.place >> 24 WHERE chunk.key = ?1
-             ORDER BY pack.recorded DESC, chunk.place DESC LIMIT 1",
+             ORDER BY pack.recorded DESC, chunk.place DESC",
         )?;
-        let place = query.query_row([id.key()], |row| {
+        let mut rows = query.query([id.key()])?;
+        while let Some(row) = rows.next()? {
             let place = Place { pack: Id::from_bytes(row.get(0)?), position: row.get(1)? };
-            Ok((place, row.get(2)?))
-        });
-        Ok(place.optional()?)
+            if will_do(place) {
+                return Ok(Some((place, row.get(2)?)));
+            }
+        }
+        Ok(None)
     }
 
     /// Where a recipe of a blob is. Of several, one in a pack that a record names,
-    /// and the newest: a second is written where the first one's chunks were lost.
+    /// and the newest: a second is written where the first one's chunks were lost,
+    /// or moved.
     pub fn blob(&self, digest: Digest) -> Result<Option<BlobRow>> {
+        self.blob_where(digest, |_| true)
+    }
+
+    /// The same, in a pack that may be used.
+    pub fn blob_where(
+        &self,
+        digest: Digest,
+        mut usable: impl FnMut(Id) -> bool,
+    ) -> Result<Option<BlobRow>> {
         let mut query = self.connection.prepare_cached(
             "SELECT blob.size, pack.id, blob.place & 0xffffff FROM blob
              JOIN pack ON pack.number = blob.place >> 24
-             WHERE blob.digest = ?1 ORDER BY pack.recorded DESC, blob.place DESC LIMIT 1",
+             WHERE blob.digest = ?1 ORDER BY pack.recorded DESC, blob.place DESC",
         )?;
-        let row = query.query_row([digest.as_bytes()], |row| {
+        let rows = query.query_map([digest.as_bytes()], |row| {
             let size: i64 = row.get(0)?;
             let recipe = Place { pack: Id::from_bytes(row.get(1)?), position: row.get(2)? };
             Ok(BlobRow { size: size.cast_unsigned(), recipe })
-        });
-        Ok(row.optional()?)
+        })?;
+        for row in rows {
+            let row = row?;
+            if usable(row.recipe.pack) {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where the pieces of a kept directory are.
+    pub fn directory_pieces(&self, directory: Id) -> Result<Vec<Place>> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT pack.id, directory.place & 0xffffff FROM directory
+             JOIN pack ON pack.number = directory.place >> 24
+             WHERE directory.id = ?1 ORDER BY directory.start, directory.place DESC",
+        )?;
+        let rows = query.query_map([directory.as_bytes()], |row| {
+            Ok(Place { pack: Id::from_bytes(row.get(0)?), position: row.get(1)? })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Sums over all packs: bytes of data packs, bytes of metadata packs.
@@ -206,7 +263,7 @@ mod tests {
         let ids: Vec<Id> = chunks.iter().map(|chunk| Id::of(&[*chunk])).collect();
         let blobs: Vec<_> = blob.iter().map(|blob| (Digest::of(&[*blob]), 1, 0)).collect();
         let directory = (Id::of(chunks), ids.as_slice());
-        catalog.add_pack((Id::of(&[100, pack]), 1, 10), directory, &blobs).unwrap();
+        catalog.add_pack((Id::of(&[100, pack]), 1, 10), directory, (&blobs, &[])).unwrap();
     }
 
     #[test]

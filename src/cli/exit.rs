@@ -10,6 +10,7 @@ pub(crate) enum Exit {
     Usage,
     SomeFailed,
     NoStore,
+    Locked,
     NotFound,
     Damage,
     Unsupported,
@@ -24,6 +25,7 @@ Exit codes:
     2  usage
     3  finished, but some items failed
    10  no store there
+   11  locked: another process collects garbage
    12  reference not found
    13  damage found
    14  format not supported
@@ -38,6 +40,7 @@ impl Exit {
             Self::Usage => 2,
             Self::SomeFailed => 3,
             Self::NoStore => 10,
+            Self::Locked => 11,
             Self::NotFound => 12,
             Self::Damage => 13,
             Self::Unsupported => 14,

@@ -132,6 +132,7 @@ fn save_exit(error: &SaveError) -> Exit {
 fn store_exit(error: &StoreError) -> Exit {
     match error {
         StoreError::Missing { .. } => Exit::NoStore,
+        StoreError::Locked { .. } => Exit::Locked,
         StoreError::Unsupported { .. }
         | StoreError::Pack(PackError::Header { source: HeaderError::Unsupported(_), .. }) => {
             Exit::Unsupported

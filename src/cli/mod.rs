@@ -61,6 +61,7 @@ enum Command {
     Init(commands::init::Args),
     Stats(commands::stats::Args),
     Optimize(commands::optimize::Args),
+    Gc(commands::gc::Args),
     Reindex(commands::reindex::Args),
     #[command(hide = true)]
     Load(commands::elsewhere::Load),
@@ -112,6 +113,7 @@ fn carry_out(arguments: &Arguments) -> output::Printed {
         Command::Init(args) => commands::init::run(global, args),
         Command::Stats(args) => commands::stats::run(global, args),
         Command::Optimize(args) => commands::optimize::run(global, args),
+        Command::Gc(args) => commands::gc::run(global, args),
         Command::Reindex(args) => commands::reindex::run(global, args),
         Command::Load(args) => commands::elsewhere::load(args),
         Command::Pull(args) => commands::elsewhere::pull(args),

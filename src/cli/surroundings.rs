@@ -64,6 +64,15 @@ fn user_folder(variable: &str, below_home: &str) -> Option<PathBuf> {
 
 /// Opens the store that the arguments mean; with `create`, makes it if need be.
 pub(crate) fn open(global: &Global, create: bool) -> Result<Store, Failure> {
+    open_with(global, create, false)
+}
+
+/// Opens the store that the arguments mean, and keeps what is there while it is open.
+pub(crate) fn open_to_read(global: &Global) -> Result<Store, Failure> {
+    open_with(global, false, true)
+}
+
+fn open_with(global: &Global, create: bool, hold: bool) -> Result<Store, Failure> {
     let root = root(global)?;
     if create && !Store::exists(&Disk, &root) {
         match Store::create(&Disk, &root, PROGRAM) {
@@ -74,7 +83,8 @@ pub(crate) fn open(global: &Global, create: bool) -> Result<Store, Failure> {
         }
     }
     let cache = user_folder("XDG_CACHE_HOME", ".cache").map(|cache| cache.join("orlop"));
-    let mut store = Store::open(Arc::new(Disk), &root, &OpenOptions { cache, threads: None })?;
+    let mut store =
+        Store::open(Arc::new(Disk), &root, &OpenOptions { cache, hold, ..OpenOptions::default() })?;
     report_notices(global, &mut store);
     Ok(store)
 }

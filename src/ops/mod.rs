@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod export;
 pub mod forget;
 mod gather;
+pub mod gc;
 pub mod images;
 pub mod input;
 pub mod inspect;

@@ -45,8 +45,8 @@ pub struct Undone {
 /// Takes back the last removal or tag that counts, unless garbage was collected
 /// since.
 pub fn undo(store: &mut Store, author: Author<'_>) -> Result<Undone, UndoError> {
+    let _lock = store.keep_garbage()?;
     let undone = store.state()?.last.ok_or(UndoError::Nothing)?;
-    store.check_not_collecting()?;
     let ActionRecord { saved_at, action, .. } = store.action(undone)?;
     let (what, names, revisions) = match action {
         Action::Tag(tag) => ("tag".to_owned(), tag.references, 0),

@@ -133,9 +133,22 @@ impl Codec {
 /// The line of a pack that was compressed as hard as it can be.
 const OPTIMIZED: &str = "c optimized";
 
-/// The header of a pack of this kind, and whether it was optimized.
-pub fn pack_header(kind: PackKind, optimized: bool) -> Vec<u8> {
-    let features = if optimized { format!("{OPTIMIZED}\n") } else { String::new() };
+/// What the feature list of a pack says. Whoever doesn't know it can read the pack as
+/// any other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PackFeatures {
+    /// Whether it was compressed as hard as it can be.
+    pub optimized: bool,
+    /// The generation of garbage collection that it was made in, which keeps its name
+    /// apart from that of a pack with the same chunks that is about to be removed.
+    pub generation: Option<u64>,
+}
+
+/// The header of a pack of this kind.
+pub fn pack_header(kind: PackKind, has: PackFeatures) -> Vec<u8> {
+    let optimized = has.optimized.then(|| format!("{OPTIMIZED}\n"));
+    let generation = has.generation.map(|number| format!("c generation-{number}\n"));
+    let features: String = optimized.into_iter().chain(generation).collect();
     let mut out = PACK_MAGIC.to_vec();
     out.extend_from_slice(&VERSION.to_le_bytes());
     out.extend_from_slice(&[kind.code(), 0]);

@@ -3,6 +3,7 @@
 //! Knows bytes, ids and files; it deliberately doesn't know what the chunks
 //! mean, nor where in a store a pack belongs.
 
+pub mod directories;
 pub mod format;
 pub mod frame;
 pub mod pipeline;

@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use super::format::{FrameKind, PackKind};
+use super::format::{FrameKind, PackFeatures, PackKind};
 use super::frame::{self, EncodedFrame, FindBase, FrameError, RawFrame};
 use super::writer::{FinishedPack, PackWriter};
 use crate::codec::{Compressor, Levels};
@@ -29,6 +29,15 @@ const METADATA_PACK: u64 = 4 << 20;
 const PACK_CHUNKS: usize = 1 << 18;
 /// More workers than this would need more memory than they are worth.
 const WORKERS_MAX: usize = 4;
+
+/// Whether a pack of this kind is to be closed.
+pub fn pack_is_full(kind: PackKind, writer: &PackWriter) -> bool {
+    let limit = match kind {
+        PackKind::Data => DATA_PACK,
+        PackKind::Metadata => METADATA_PACK,
+    };
+    writer.length() >= limit || writer.chunks() >= PACK_CHUNKS
+}
 
 /// Why no more packs can be written.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +58,8 @@ pub enum PipelineError {
 pub struct Places {
     /// The folder for packs that aren't whole yet.
     pub folder: PathBuf,
+    /// What packs say of themselves.
+    pub features: PackFeatures,
     /// The path of a pack in its place.
     pub target: Box<dyn Fn(Id) -> PathBuf + Send>,
 }
@@ -275,21 +286,18 @@ impl Packer {
 
     fn append(&mut self, frame: EncodedFrame) -> Result<(), PipelineError> {
         let kind = frame.entry.kind.pack();
-        let limit = match kind {
-            PackKind::Data => DATA_PACK,
-            PackKind::Metadata => METADATA_PACK,
-        };
         let (_, writer, _) = match self.open.entry(kind.code()) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
                 let path = self.places.folder.join(format!("{}.pack", self.files));
                 self.files += 1;
-                let writer = PackWriter::create(self.fs.create(&path)?, kind)?;
+                let (file, features) = (self.fs.create(&path)?, self.places.features);
+                let writer = PackWriter::create_with(file, kind, features)?;
                 entry.insert((kind, writer, path))
             }
         };
         writer.append(frame)?;
-        if writer.length() >= limit || writer.chunks() >= PACK_CHUNKS {
+        if pack_is_full(kind, writer) {
             self.close(kind)?;
         }
         Ok(())

@@ -108,7 +108,7 @@ mod tests {
 
     use super::*;
     use crate::fs::{self, Disk, Fs};
-    use crate::pack::format::{Codec, FrameHeader, FrameKind, PackKind};
+    use crate::pack::format::{Codec, FrameHeader, FrameKind, PackFeatures, PackKind};
     use crate::pack::frame::{Base, RawFrame, encode};
     use crate::pack::reader::{PackError, PackReader};
     use crate::varint::in_memory;
@@ -177,11 +177,15 @@ mod tests {
         });
         let read = frames(&pack).into_iter().zip(ids).map(Ok::<_, PipelineError>);
         let file = Disk.create(to).unwrap();
-        let writer = PackWriter::create_optimized(file, pack.kind()).unwrap();
+        let writer = PackWriter::create_with(file, pack.kind(), optimized()).unwrap();
         let done = std::cell::Cell::new(0);
         let count = |bytes| done.set(done.get() + bytes);
         let finished = rewrite(read, writer, workers, &count).unwrap();
         (finished, done.get())
+    }
+
+    fn optimized() -> PackFeatures {
+        PackFeatures { optimized: true, generation: None }
     }
 
     #[test]
@@ -231,7 +235,7 @@ mod tests {
     fn an_error_on_the_way_ends_it() {
         let folder = tempfile::tempdir().unwrap();
         let file = Disk.create(&folder.path().join("new")).unwrap();
-        let writer = PackWriter::create_optimized(file, PackKind::Data).unwrap();
+        let writer = PackWriter::create_with(file, PackKind::Data, optimized()).unwrap();
         let frames = std::iter::once(Err(PipelineError::Frame(FrameError::Unfaithful)));
         let result = rewrite(frames, writer, 2, &|_| ());
         assert!(matches!(result, Err(PipelineError::Frame(FrameError::Unfaithful))));

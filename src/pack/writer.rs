@@ -4,7 +4,7 @@
 //! [`PackWriter::finish`] returns; until then it is nothing. A failed write or
 //! sync ends the writer: it takes itself by value and is gone.
 
-use super::format::{PackKind, len32, pack_header};
+use super::format::{PackFeatures, PackKind, len32, pack_header};
 use super::frame::EncodedFrame;
 use super::tables::{Directory, FOOTER, Footer, FrameEntry, encode_table};
 use crate::digest::{Id, IdHasher};
@@ -38,15 +38,15 @@ pub struct FinishedPack {
 impl PackWriter {
     /// Begins a pack in an empty file.
     pub fn create(file: Box<dyn WriteFile>, kind: PackKind) -> fs::Result<Self> {
-        Self::begin(file, &pack_header(kind, false))
+        Self::create_with(file, kind, PackFeatures::default())
     }
 
-    /// The same for a pack of which all frames are compressed as hard as they can be.
-    pub fn create_optimized(file: Box<dyn WriteFile>, kind: PackKind) -> fs::Result<Self> {
-        Self::begin(file, &pack_header(kind, true))
-    }
-
-    fn begin(file: Box<dyn WriteFile>, header: &[u8]) -> fs::Result<Self> {
+    /// The same for a pack that has features.
+    pub fn create_with(
+        file: Box<dyn WriteFile>,
+        kind: PackKind,
+        features: PackFeatures,
+    ) -> fs::Result<Self> {
         let mut writer = Self {
             file,
             hasher: IdHasher::default(),
@@ -54,7 +54,7 @@ impl PackWriter {
             directory: Directory::default(),
             frames: Vec::new(),
         };
-        writer.write(header)?;
+        writer.write(&pack_header(kind, features))?;
         Ok(writer)
     }
 

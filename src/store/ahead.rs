@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::thread;
 
 use super::decoder::FrameKey;
+use super::homes::Home;
 use super::plan::Plan;
 use super::prepared::Prepared;
 use super::reencode::Reencoding;
 use super::{Result, Store};
+use crate::catalog::Place;
 use crate::digest::{Digest, Id};
 
 /// More workers than this only wait for the one that writes.
@@ -47,7 +49,7 @@ impl Store {
         Ok(thread::scope(|scope| {
             let _stop = StopWorkers(self, queue);
             for _ in 0..decoders {
-                scope.spawn(|| decoder.work(&|directory| reader.pack_of(directory)));
+                scope.spawn(|| decoder.work(&|directory| reader.home(directory)));
             }
             for _ in 0..encoders {
                 scope.spawn(|| queue.work(decoder, &reader));
@@ -111,19 +113,31 @@ impl Store {
             return Ok(());
         }
         for run in pack.frame_header(key.number)?.bases {
-            let id = match run.directory {
-                None => key.pack,
-                Some(directory) => self.reader()?.pack_of(directory)?,
-            };
-            let base = self.pack(id)?;
-            let (mut position, end) = (run.first, run.first.saturating_add(run.count));
-            while let Some(number) = base.frame_of(position).filter(|_| position < end) {
-                let below = base.frames()[number];
-                if below.depth < entry.depth {
-                    self.plan_use(FrameKey { pack: id, number }, at, plan)?;
-                }
-                position = below.first + below.count;
+            let home = run.directory.map_or(Ok(Home::Pack(key.pack)), |id| self.home(id))?;
+            home.runs(run.first, run.count, |place, count| {
+                self.plan_base(place, count, entry.depth, at, plan)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Notes a use of chunks as the base of a frame of this depth.
+    fn plan_base(
+        &self,
+        place: Place,
+        count: u32,
+        depth: u8,
+        at: usize,
+        plan: &mut Plan,
+    ) -> Result<()> {
+        let base = self.pack(place.pack)?;
+        let (mut position, end) = (place.position, place.position.saturating_add(count));
+        while let Some(number) = base.frame_of(position).filter(|_| position < end) {
+            let below = base.frames()[number];
+            if below.depth < depth {
+                self.plan_use(FrameKey { pack: place.pack, number }, at, plan)?;
             }
+            position = below.first + below.count;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@
 use std::io::Write;
 
 use super::{Result, Store, StoreError};
-use crate::catalog::Place;
+use crate::catalog::{BlobRow, Place};
 use crate::chunk::recipe::Recipe;
 use crate::digest::{Digest, Hashing};
 use crate::layer::section::Section;
@@ -16,8 +16,13 @@ use crate::varint::Malformed;
 impl Store {
     /// The recipe of a blob.
     pub fn recipe(&self, digest: Digest) -> Result<Recipe> {
-        let row = self.catalog.blob(digest)?.ok_or(StoreError::NoBlob { digest })?;
+        let row = self.blob_row(digest)?.ok_or(StoreError::NoBlob { digest })?;
         self.recipe_at(digest, row.recipe)
+    }
+
+    /// What the catalog knows of a blob.
+    pub(super) fn blob_row(&self, digest: Digest) -> Result<Option<BlobRow>> {
+        Ok(self.catalog.blob_where(digest, |pack| !self.doomed.contains(&pack))?)
     }
 
     /// The recipe of a blob, which is at a place.
@@ -93,7 +98,6 @@ impl Store {
         mut act: impl FnMut(Place, &[(Place, u32)]) -> Result<()>,
     ) -> Result<()> {
         let damaged = |source| StoreError::Recipe { digest: recipe.digest, source };
-        let reader = self.reader()?;
         for id in recipe.body.sections() {
             let place = self.section_place(*id)?;
             let mut runs = Vec::new();
@@ -102,8 +106,10 @@ impl Store {
                 let mut section = Section::parse(chunk.as_slice()).map_err(damaged)?;
                 while let Some((first, count)) = section.next_run().map_err(damaged)? {
                     for run in names.resolve(first, count).map_err(damaged)? {
-                        let pack = reader.pack_of(run.directory)?;
-                        runs.push((Place { pack, position: run.first }, run.count));
+                        self.home(run.directory)?.runs(run.first, run.count, |place, count| {
+                            runs.push((place, count));
+                            Ok(())
+                        })?;
                     }
                 }
             }
@@ -114,7 +120,7 @@ impl Store {
 
     /// A blob of at most `limit` bytes, in memory.
     pub fn read_blob(&self, digest: Digest, limit: u64) -> Result<Vec<u8>> {
-        let row = self.catalog.blob(digest)?.ok_or(StoreError::NoBlob { digest })?;
+        let row = self.blob_row(digest)?.ok_or(StoreError::NoBlob { digest })?;
         if row.size > limit {
             return Err(StoreError::TooLarge { digest, size: row.size, limit });
         }

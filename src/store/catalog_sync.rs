@@ -11,14 +11,17 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use super::generation::Generation;
 use super::layout::{self, Layout};
 use super::marks::name_of;
 use super::record::{Action, ActionRecord, Record, Revision, SaveRecord, Stamp};
 use super::{Notice, OpenOptions, Result, Store, StoreError};
+use crate::catalog::packs::{BlobIn, PieceIn};
 use crate::catalog::{ActionRow, Catalog, CatalogError, Found, Place, ReferenceRow, RevisionRow};
 use crate::chunk::recipe::Recipe;
 use crate::digest::{Digest, Id};
 use crate::fs::{self, Disk, Fs};
+use crate::pack::directories;
 use crate::pack::format::FrameKind;
 use crate::pack::reader::{PackError, PackReader};
 use crate::varint::in_memory;
@@ -83,10 +86,11 @@ impl Store {
         // In this order: what another process adds meanwhile is then on disk.
         let known = self.catalog.records()?;
         let on_disk = self.list(&self.layout.records(), "json")?;
-        if on_disk.is_empty() {
+        if on_disk.is_empty() && !self.root_durable {
             // Whoever made the store may have been killed before it was durable.
             self.fs.sync_dir(self.layout.root())?;
             fs::sync_parent(&*self.fs, self.layout.root())?;
+            self.root_durable = true;
         }
         let reason = match found {
             Found::Foreign => Some(DAMAGED),
@@ -119,9 +123,10 @@ impl Store {
     }
 
     fn rebuild(&mut self, reason: &'static str) -> Result<()> {
-        self.file_maps = super::FileMaps::default();
-        self.sound.borrow_mut().clear();
-        self.directories.take();
+        if self.hold.is_none() {
+            self.doom(&Generation::current(&*self.fs, &self.layout)?);
+        }
+        self.forget_places();
         self.records_unreadable = 0;
         let mut notices = Vec::new();
         // At once, so that others see the old or the new state.
@@ -376,31 +381,31 @@ impl Store {
 
     /// Adds a pack in its place to the catalog.
     pub(super) fn index(&self, id: Id) -> Result<()> {
-        if self.catalog.pack(id)?.is_some() {
+        if self.doomed.contains(&id) || self.catalog.pack(id)?.is_some() {
             return Ok(());
         }
         let pack = self.pack(id)?;
-        let blobs = blobs_in(&pack)?;
+        let (blobs, pieces) = named_in(&pack)?;
         let size = pack.size();
         let directory = (pack.directory_id(), pack.directory().ids.as_slice());
         // Others may stand on it.
         self.sound.borrow_mut().retain(|_, sound| *sound);
-        self.directories.take();
+        self.homes.take();
         self.catalog.atomically(|| {
-            self.catalog.add_pack((id, pack.kind().code(), size), directory, &blobs)?;
+            self.catalog.add_pack((id, pack.kind().code(), size), directory, (&blobs, &pieces))?;
             Ok(())
         })
     }
 }
 
-/// Digest, size and position of each recipe in a pack.
-fn blobs_in(pack: &PackReader) -> Result<Vec<(Digest, u64, u32)>> {
-    let mut blobs = Vec::new();
+/// What is in a pack by other names than ids: recipes, and kept directories.
+fn named_in(pack: &PackReader) -> Result<(Vec<BlobIn>, Vec<PieceIn>)> {
+    let (mut blobs, mut pieces) = (Vec::new(), Vec::new());
     for (number, entry) in pack.frames().iter().enumerate() {
-        if entry.kind != FrameKind::Recipes {
+        if !matches!(entry.kind, FrameKind::Recipes | FrameKind::Directories) {
             continue;
         }
-        // Recipes are never compressed against others.
+        // These are never compressed against others.
         let none = |_: &_| Err(StoreError::Inconsistent("a recipe with a base"));
         let raw = pack.frame(number, none)?;
         let mut rest = raw.as_slice();
@@ -408,13 +413,16 @@ fn blobs_in(pack: &PackReader) -> Result<Vec<(Digest, u64, u32)>> {
             let length = in_memory(pack.directory().lengths[in_memory(position)]);
             let (chunk, later) = rest.split_at(length.min(rest.len()));
             rest = later;
-            // A recipe of a kind that we don't know is of use to others.
-            if let Ok(recipe) = Recipe::decode(chunk) {
+            if entry.kind == FrameKind::Directories {
+                // A piece of a version that we don't know is of use to others.
+                pieces.extend(directories::parse(chunk).ok().map(|it| (it.0, it.1, position)));
+            } else if let Ok(recipe) = Recipe::decode(chunk) {
+                // And so is a recipe of a kind that we don't know.
                 blobs.push((recipe.digest, recipe.size, position));
             }
         }
     }
-    Ok(blobs)
+    Ok((blobs, pieces))
 }
 
 /// The packs that garbage collection dropped and that no later one of these

@@ -99,8 +99,10 @@ impl<'c> Chunks<'c> {
         let mut section = Section::parse(chunk.as_slice()).map_err(damaged)?;
         while let Some((first, count)) = section.next_run().map_err(damaged)? {
             for run in self.content.names.resolve(first, count).map_err(damaged)? {
-                let pack = self.reader.pack_of(run.directory)?;
-                self.runs.push_back((Place { pack, position: run.first }, run.count));
+                self.reader.home(run.directory)?.runs(run.first, run.count, |place, count| {
+                    self.runs.push_back((place, count));
+                    Ok(())
+                })?;
             }
         }
         self.sections.push_back(chunk);

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::cache::Cache;
+use super::homes::Home;
 use super::layout::Layout;
 use super::packs::ChunkBytes;
 use super::plan::{Next, Plan};
@@ -34,7 +35,7 @@ const FRAMES_BYTES: usize = 104 << 20;
 const FRAME_BYTES: usize = 4 << 20;
 
 /// A frame by its pack and its number there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct FrameKey {
     pub(super) pack: Id,
     pub(super) number: usize,
@@ -65,8 +66,8 @@ pub(super) struct Decoder {
     /// A frame was decoded, or the user of the plan went on.
     changed: Condvar,
     decoded: AtomicU64,
-    /// Packs of directories that frames being written stand on.
-    directories: Mutex<HashMap<Id, Id>>,
+    /// Where the chunks are that frames being written stand on, by directory.
+    directories: Mutex<HashMap<Id, Home>>,
 }
 
 #[derive(Debug)]
@@ -86,8 +87,8 @@ enum Slot {
     Ready { frame: Arc<Frame>, weight: usize, used: u64 },
 }
 
-/// Finds a pack that has a directory.
-pub(super) type Resolve<'a> = &'a dyn Fn(Id) -> Result<Id>;
+/// Finds the chunks of a directory.
+pub(super) type Resolve<'a> = &'a dyn Fn(Id) -> Result<Home>;
 
 impl Decoder {
     pub(super) fn new(fs: Arc<dyn Fs>, layout: Layout) -> Self {
@@ -204,8 +205,13 @@ impl Decoder {
 
     /// The bytes that a frame's bases are.
     fn prefix(&self, own: Id, header: &FrameHeader, resolve: Resolve<'_>) -> Result<Vec<u8>> {
-        let of_run = |run: &BaseRun| run.directory.map_or(Ok(own), resolve);
+        let of_run = |run: &BaseRun| run.directory.map_or(Ok(Home::Pack(own)), resolve);
         self.bases(&header.bases, header.depth, &of_run, resolve)
+    }
+
+    /// Forgets what was noted.
+    pub(super) fn forget_bases(&self) {
+        self.noted().clear();
     }
 
     /// Whether a directory was noted.
@@ -213,20 +219,20 @@ impl Decoder {
         self.noted().contains_key(&directory)
     }
 
-    /// Notes which pack has a directory, for [`Self::base_bytes`].
-    pub(super) fn note_base(&self, directory: Id, pack: Id) {
-        self.noted().insert(directory, pack);
+    /// Notes where the chunks of a directory are, for [`Self::base_bytes`].
+    pub(super) fn note_base(&self, directory: Id, home: Home) {
+        self.noted().insert(directory, home);
     }
 
-    fn noted(&self) -> MutexGuard<'_, HashMap<Id, Id>> {
+    fn noted(&self) -> MutexGuard<'_, HashMap<Id, Home>> {
         self.directories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The bytes of chunks in directories that were noted.
     pub(super) fn base_bytes(&self, runs: &[BaseRun]) -> Result<Vec<u8>> {
         let resolve = |directory| {
-            let pack = self.noted().get(&directory).copied();
-            pack.ok_or(StoreError::NoDirectory { id: directory })
+            let home = self.noted().get(&directory).cloned();
+            home.ok_or(StoreError::NoDirectory { id: directory })
         };
         let of_run = |run: &BaseRun| {
             let unknown = || StoreError::Inconsistent("a base without a directory");
@@ -236,42 +242,55 @@ impl Decoder {
     }
 
     /// The bytes of chunks in frames of less than this depth. `of_run` finds the
-    /// packs of the runs, `below` those of what their frames stand on.
+    /// chunks of the runs, `below` those of what their frames stand on.
     fn bases(
         &self,
         runs: &[BaseRun],
         depth: u8,
-        of_run: &dyn Fn(&BaseRun) -> Result<Id>,
+        of_run: &dyn Fn(&BaseRun) -> Result<Home>,
         below: Resolve<'_>,
     ) -> Result<Vec<u8>> {
         let mut prefix = Vec::new();
         for run in runs {
-            let id = of_run(run)?;
-            let damaged =
-                |source| StoreError::from(PackError::Tables { path: self.layout.pack(id), source });
-            let pack = self.pack(id)?;
-            let (mut position, end) = (run.first, run.first.saturating_add(run.count));
-            while position < end {
-                let number = pack.frame_of(position).ok_or_else(|| {
-                    damaged(Malformed::Other("a base is a chunk that its pack doesn't hold"))
-                })?;
-                let entry = pack.frames()[number];
-                if entry.depth >= depth {
-                    return Err(damaged(Malformed::Other("a base is as deep as its frame")));
-                }
-                let frame = self.frame(FrameKey { pack: id, number }, below)?;
-                let to = end.min(entry.first + entry.count);
-                let (from, until) =
-                    (in_memory(position - entry.first), in_memory(to - entry.first));
-                prefix.extend_from_slice(frame.chunks(from, until).unwrap_or_default());
-                position = to;
-                if prefix.len() > in_memory(PREFIX_MAX) {
-                    let limit = PREFIX_MAX.into();
-                    return Err(damaged(Malformed::OverLimit { what: "a prefix", limit }));
-                }
-            }
+            of_run(run)?.runs(run.first, run.count, |place, count| {
+                self.add_base(place, count, depth, below, &mut prefix)
+            })?;
         }
         Ok(prefix)
+    }
+
+    /// Adds the bytes of neighbouring chunks to a prefix.
+    fn add_base(
+        &self,
+        place: Place,
+        count: u32,
+        depth: u8,
+        below: Resolve<'_>,
+        prefix: &mut Vec<u8>,
+    ) -> Result<()> {
+        let path = || self.layout.pack(place.pack);
+        let damaged = |source| StoreError::from(PackError::Tables { path: path(), source });
+        let pack = self.pack(place.pack)?;
+        let (mut position, end) = (place.position, place.position.saturating_add(count));
+        while position < end {
+            let number = pack.frame_of(position).ok_or_else(|| {
+                damaged(Malformed::Other("a base is a chunk that its pack doesn't hold"))
+            })?;
+            let entry = pack.frames()[number];
+            if entry.depth >= depth {
+                return Err(damaged(Malformed::Other("a base is as deep as its frame")));
+            }
+            let frame = self.frame(FrameKey { pack: place.pack, number }, below)?;
+            let to = end.min(entry.first + entry.count);
+            let (from, until) = (in_memory(position - entry.first), in_memory(to - entry.first));
+            prefix.extend_from_slice(frame.chunks(from, until).unwrap_or_default());
+            position = to;
+            if prefix.len() > in_memory(PREFIX_MAX) {
+                let limit = PREFIX_MAX.into();
+                return Err(damaged(Malformed::OverLimit { what: "a prefix", limit }));
+            }
+        }
+        Ok(())
     }
 
     /// Follows a plan from here on.

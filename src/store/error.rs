@@ -46,7 +46,7 @@ pub enum StoreError {
     /// The store header or a record is no valid JSON of its form.
     #[error("{what} `{}` is damaged", path.display())]
     Json {
-        /// `store header` or `record`.
+        /// `store header`, `record` or `generation`.
         what: &'static str,
         /// The file.
         path: PathBuf,
@@ -101,6 +101,12 @@ pub enum StoreError {
         /// The directory.
         id: Id,
     },
+    /// A chunk that a recipe or frame names is in no pack, nor is the pack itself.
+    #[error("a chunk of pack directory {} is missing from the store", directory.short())]
+    NoChunkOf {
+        /// The directory.
+        directory: Id,
+    },
     /// A recipe or section is not well formed.
     #[error("the recipe of blob {digest} is damaged")]
     Recipe {
@@ -135,6 +141,12 @@ pub enum StoreError {
         /// The limit.
         limit: u64,
     },
+    /// Another process does what only one may do at a time.
+    #[error("cannot {what}: another process collects garbage at this moment")]
+    Locked {
+        /// What was to be done.
+        what: &'static str,
+    },
     /// The bytes to be stored can't be read.
     #[error("cannot read")]
     Input(#[source] std::io::Error),
@@ -158,6 +170,7 @@ impl StoreError {
             | Self::NoBlob { .. }
             | Self::NoChunk { .. }
             | Self::NoDirectory { .. }
+            | Self::NoChunkOf { .. }
             | Self::Recipe { .. }
             | Self::Decompress { .. }
             | Self::WrongBlob { .. }

@@ -139,19 +139,14 @@ impl Store {
             let mut section = Section::parse(chunk.as_slice()).map_err(damaged)?;
             while let Some((first, count)) = section.next_run().map_err(damaged)? {
                 for run in names.resolve(first, count).map_err(damaged)? {
-                    let id = self.pack_of_directory(run.directory)?;
-                    let pack = self.pack(id)?;
-                    let next = u32::try_from(map.packs.len()).unwrap_or(u32::MAX);
-                    let number = *known.entry(id).or_insert_with(|| {
-                        map.packs.push(id);
-                        next
-                    });
-                    let lengths = &pack.directory().lengths;
-                    for position in run.first..run.first.saturating_add(run.count) {
-                        let length = lengths.get(in_memory(position));
-                        let length = *length.ok_or(StoreError::Inconsistent("a missing chunk"))?;
-                        map.chunks.push(ChunkAt { pack: number, position, length });
-                    }
+                    self.home(run.directory)?.runs(run.first, run.count, |place, count| {
+                        let next = u32::try_from(map.packs.len()).unwrap_or(u32::MAX);
+                        let number = *known.entry(place.pack).or_insert_with(|| {
+                            map.packs.push(place.pack);
+                            next
+                        });
+                        self.map_run(place, count, number, map)
+                    })?;
                     if map.chunks.len() > CHUNKS_MAX {
                         return Ok(false);
                     }
@@ -159,6 +154,17 @@ impl Store {
             }
         }
         Ok(true)
+    }
+
+    /// Adds neighbouring chunks of the pack with this number.
+    fn map_run(&self, place: Place, count: u32, pack: u32, map: &mut FileMap) -> Result<()> {
+        let reader = self.pack(place.pack)?;
+        for position in place.position..place.position.saturating_add(count) {
+            let length = reader.directory().lengths.get(in_memory(position));
+            let length = *length.ok_or(StoreError::Inconsistent("a missing chunk"))?;
+            map.chunks.push(ChunkAt { pack, position, length });
+        }
+        Ok(())
     }
 
     /// Gives each file its chunks; false where there are too many files.

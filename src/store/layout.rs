@@ -46,6 +46,11 @@ impl Layout {
         self.root.join("tmp")
     }
 
+    /// What garbage collection says to others.
+    pub(super) fn collection(&self) -> PathBuf {
+        self.tmp().join("gc")
+    }
+
     /// Locked by whoever makes the store.
     pub(super) fn creation(&self) -> PathBuf {
         self.tmp().join("creation")

@@ -17,7 +17,10 @@ mod decoder;
 mod error;
 mod file_map;
 mod filling;
+pub mod gc;
+mod generation;
 mod header;
+mod homes;
 mod layer_writer;
 mod layout;
 mod marks;
@@ -35,7 +38,7 @@ pub mod usage;
 mod workspace;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -45,17 +48,20 @@ pub use header::StoreHeader;
 pub use session::{Stored, WriteSession};
 pub use spool::{Spool, SpoolReader};
 
-use crate::catalog::{BlobRow, Catalog};
+use crate::catalog::{BlobRow, Catalog, Found};
 use crate::codec::Levels;
 use crate::digest::{Digest, Id};
 use crate::fs::{self, Fs, Lock};
 use crate::pack::reader::PackReader;
 use decoder::Decoder;
+use generation::Generation;
+use homes::Homes;
 use layout::Layout;
 use packs::FileMaps;
-use prepared::{Directories, check_chain};
+use prepared::check_chain;
 use record::{ActionRecord, Record, SaveRecord};
 use reencode::Reencoding;
+use workspace::Workspace;
 
 /// The result of a store operation.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -99,6 +105,9 @@ pub struct OpenOptions {
     /// How many threads do work beside the caller's: 0, so that all file access
     /// comes in one order; `None`, as many as are worth it on this machine.
     pub threads: Option<usize>,
+    /// Whether what is there stays as long as the store is open, whatever others
+    /// remove: for whoever reads packs. Who writes is safe in any case.
+    pub hold: bool,
 }
 
 /// An open store.
@@ -113,13 +122,19 @@ pub struct Store {
     file_maps: FileMaps,
     /// Whether packs can be used, with all that they stand on.
     sound: RefCell<HashMap<Id, bool>>,
-    /// Which pack has which directory, as the catalog says; `None` where that may
-    /// have changed.
-    directories: RefCell<Option<Arc<Directories>>>,
+    /// Where the chunks of directories are, as the catalog says; `None` where that
+    /// may have changed.
+    homes: RefCell<Option<Arc<Homes>>>,
+    /// Packs that are about to be removed: for this process as good as gone.
+    doomed: HashSet<Id>,
     /// The blobs that are being read in an order that was told before.
     ahead: RefCell<Option<Arc<Reencoding>>>,
     notices: Vec<Notice>,
     records_unreadable: usize,
+    /// Whether the root and its name are known to be durable.
+    root_durable: bool,
+    /// Says that this process reads, so that what it may need stays.
+    hold: Option<Workspace>,
 }
 
 impl Store {
@@ -181,11 +196,17 @@ impl Store {
                 .unwrap_or_else(|| available_parallelism().map_or(1, usize::from)),
             file_maps: FileMaps::default(),
             sound: RefCell::default(),
-            directories: RefCell::default(),
+            homes: RefCell::default(),
+            doomed: HashSet::new(),
             ahead: RefCell::default(),
             notices: Vec::new(),
             records_unreadable: 0,
+            root_durable: false,
+            hold: None,
         };
+        if options.hold {
+            store.hold();
+        }
         match store.bring_up_to_date(found) {
             Err(StoreError::Catalog(error)) if error.is_damage() => {
                 store.rebuild_damaged()?;
@@ -193,6 +214,36 @@ impl Store {
             result => result?,
         }
         Ok(store)
+    }
+
+    /// Keeps what is there from being removed while this process lives. Where
+    /// nothing can be written (a medium that is read-only, or full) reading is worth
+    /// more than that.
+    fn hold(&mut self) {
+        let made = fs::create_dir_all(&*self.fs, &self.layout.tmp());
+        let hold = made.map_err(StoreError::from);
+        let hold = hold.and_then(|()| Workspace::for_reader(&self.fs, &self.layout));
+        if let Ok(hold) = hold {
+            self.doom(&hold.generation);
+            self.hold = Some(hold);
+        }
+    }
+
+    /// Takes no notice from here on of packs that are about to be removed.
+    fn doom(&mut self, generation: &Generation) {
+        let doomed: HashSet<Id> = generation.doomed.keys().copied().collect();
+        if doomed != self.doomed {
+            self.doomed = doomed;
+            self.forget_places();
+        }
+    }
+
+    /// Forgets where things are: that may have changed.
+    fn forget_places(&mut self) {
+        self.file_maps = FileMaps::default();
+        self.sound.borrow_mut().clear();
+        self.homes.take();
+        self.decoder.forget_bases();
     }
 
     /// Its root folder.
@@ -231,9 +282,14 @@ impl Store {
         }
     }
 
-    /// Fails while garbage is being collected.
-    pub fn check_not_collecting(&self) -> Result<()> {
-        Ok(())
+    /// Keeps garbage from being collected as long as what this returns lives.
+    pub fn keep_garbage(&mut self) -> Result<Box<dyn Lock>> {
+        self.header.check_write()?;
+        self.make_folders()?;
+        let lock = generation::lock(&*self.fs, &self.layout)?;
+        let lock = lock.ok_or(StoreError::Locked { what: "keep what was removed" })?;
+        self.bring_up_to_date(Found::Usable)?;
+        Ok(lock)
     }
 
     /// How many records can't be read, so that revisions may be missing.
@@ -246,19 +302,23 @@ impl Store {
         std::mem::take(&mut self.notices)
     }
 
-    /// The size of a blob that the store can rebuild, from packs that records
-    /// name, as far as that can be told without reading the content.
+    /// The size of a blob that the store can rebuild, as far as that can be told
+    /// without reading the content.
     pub fn blob(&self, digest: Digest) -> Result<Option<BlobRow>> {
+        Ok(self.blob_in(digest)?.map(|(row, _)| row))
+    }
+
+    /// The same, with those of the packs that it is in that no record names.
+    fn blob_in(&self, digest: Digest) -> Result<Option<(BlobRow, Vec<Id>)>> {
         loop {
-            let Some(row) = self.catalog.blob(digest)? else { return Ok(None) };
+            let Some(row) = self.blob_row(digest)? else { return Ok(None) };
             match self.state_of(digest, row) {
-                Ok(State::Whole) => return Ok(Some(row)),
+                Ok(State::Whole { unrecorded }) => return Ok(Some((row, unrecorded))),
                 // Another pack may hold what this one has lost.
                 Ok(State::Lost(pack)) => {
-                    self.directories.take();
+                    self.homes.take();
                     self.catalog.forget_packs(&[pack])?;
                 }
-                Ok(State::Unrecorded) => return Ok(None),
                 Err(error) if error.is_damage() => return Ok(None),
                 Err(error) => return Err(error),
             }
@@ -267,52 +327,53 @@ impl Store {
 
     /// Opens every pack that the recipes name of a blob and of what it stands on.
     fn state_of(&self, digest: Digest, row: BlobRow) -> Result<State> {
+        let mut unrecorded = Vec::new();
         let (mut above, mut next) = (Vec::new(), Some((digest, row)));
-        while let Some((digest, row)) = next {
+        while let Some((digest, row)) = next.take() {
             check_chain(&above, digest)?;
             let mut packs = vec![row.recipe.pack];
-            if let State::Whole = self.state_of_pack(row.recipe.pack)? {
+            if self.is_sound(row.recipe.pack)? {
                 let body = self.recipe_at(digest, row.recipe)?.body;
                 for directory in body.names().iter().flat_map(|names| &names.directories) {
-                    packs.push(self.pack_of_directory(*directory)?);
+                    packs.extend(self.home(*directory)?.packs());
                 }
                 for section in body.sections() {
-                    let place = self.catalog.chunk(*section)?;
+                    let place = self.known_chunk(*section)?;
                     packs.push(place.ok_or(StoreError::NoChunk { id: *section })?.0.pack);
                 }
                 above.push(digest);
-                next = match body.stands_on() {
-                    None => None,
-                    Some(of) => {
-                        let row = self.catalog.blob(of)?;
-                        Some((of, row.ok_or(StoreError::NoBlob { digest: of })?))
-                    }
-                };
+                if let Some(of) = body.stands_on() {
+                    next = Some((of, self.blob_row(of)?.ok_or(StoreError::NoBlob { digest: of })?));
+                }
             }
             for pack in packs {
-                match self.state_of_pack(pack)? {
-                    State::Whole => {}
-                    state => return Ok(state),
+                if !self.is_sound(pack)? {
+                    return Ok(State::Lost(pack));
+                }
+                if !self.catalog.pack(pack)?.is_some_and(|row| row.recorded) {
+                    unrecorded.push(pack);
                 }
             }
         }
-        Ok(State::Whole)
-    }
-
-    fn state_of_pack(&self, pack: Id) -> Result<State> {
-        if !self.is_sound(pack)? {
-            return Ok(State::Lost(pack));
-        }
-        let recorded = self.catalog.pack(pack)?.is_some_and(|row| row.recorded);
-        Ok(if recorded { State::Whole } else { State::Unrecorded })
+        Ok(State::Whole { unrecorded })
     }
 
     /// Starts to add to the store.
     pub fn begin(&mut self, levels: Levels) -> Result<WriteSession<'_>> {
+        let workspace = self.begin_to_write()?;
+        Ok(WriteSession::begin(self, levels, workspace))
+    }
+
+    /// What each writer does first: from here on what it finds stays.
+    fn begin_to_write(&mut self) -> Result<Workspace> {
+        self.header.check_write()?;
         self.make_folders()?;
+        let workspace = Workspace::create(&self.fs, &self.layout)?;
+        self.doom(&workspace.generation);
+        self.bring_up_to_date(Found::Usable)?;
         self.adopt_packs()?;
         self.make_durable()?;
-        WriteSession::begin(self, levels)
+        Ok(workspace)
     }
 
     /// Makes the folders that aren't there: copying tools may leave out empty ones.
@@ -331,11 +392,10 @@ impl Store {
 
 /// What packs hold a blob.
 enum State {
-    Whole,
+    /// Some that can be opened; these of them no record names.
+    Whole { unrecorded: Vec<Id> },
     /// This one can't be opened.
     Lost(Id),
-    /// One that no record names, so that a new one must.
-    Unrecorded,
 }
 
 /// Whether the root has more in it than a save leaves that was killed while it

@@ -8,7 +8,6 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::thread;
 
 use super::decoder::FrameKey;
 use super::record::{Action, Repack};
@@ -16,6 +15,7 @@ use super::workspace::Workspace;
 use super::{Result, Store, StoreError};
 use crate::digest::Id;
 use crate::fs;
+use crate::pack::format::PackFeatures;
 use crate::pack::reader::PackReader;
 use crate::pack::rewrite::{rewrite, worker_memory};
 use crate::pack::writer::PackWriter;
@@ -81,12 +81,8 @@ impl Store {
     /// Starts to optimize, in at most so many bytes of memory, or in the least that
     /// is needed.
     pub fn begin_optimizing(&mut self, memory: u64) -> Result<Optimizer<'_>> {
-        self.header.check_write()?;
-        self.make_folders()?;
-        self.adopt_packs()?;
-        self.make_durable()?;
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        let workspace = Workspace::create(&self.fs, &self.layout)?;
+        let workspace = self.begin_to_write()?;
+        let processors = self.threads();
         let workers = workers(memory, processors);
         Ok(Optimizer { store: self, workspace, workers, files: 0 })
     }
@@ -131,10 +127,12 @@ impl Optimizer<'_> {
         }
         let path = self.next_file();
         let file = self.store.fs.create(&path)?;
-        let writer = PackWriter::create_optimized(file, pack.kind())?;
+        let generation = self.workspace.generation.apart();
+        let features = PackFeatures { optimized: true, generation };
+        let writer = PackWriter::create_with(file, pack.kind(), features)?;
         let store = &*self.store;
         let frames = (0..pack.frames().len()).map(|number| {
-            let resolve = |directory| store.pack_of_directory(directory);
+            let resolve = |directory| store.home(directory);
             let frame = store.decoder.stored_frame(FrameKey { pack: id, number }, &resolve)?;
             let entry = pack.frames()[number];
             let first = in_memory(entry.first);
@@ -158,7 +156,7 @@ impl Optimizer<'_> {
             return Ok(());
         }
         let (dropped, packs) = replaced.iter().copied().unzip();
-        let action = Action::Repack(Repack { packs, dropped });
+        let action = Action::Repack(Repack { packs, dropped, optimized: true });
         self.store.write_record_in(&self.workspace, action, program, (now, false)).map(drop)
     }
 
@@ -182,7 +180,7 @@ impl Optimizer<'_> {
 
     /// Whether every frame of a pack can be decoded: nothing may depend on it before.
     fn is_whole(&self, id: Id, pack: &PackReader) -> Result<bool> {
-        let resolve = |directory| self.store.pack_of_directory(directory);
+        let resolve = |directory| self.store.home(directory);
         for number in 0..pack.frames().len() {
             match self.store.decoder.stored_frame(FrameKey { pack: id, number }, &resolve) {
                 Err(error) if error.is_damage() => return Ok(false),

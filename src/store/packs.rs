@@ -1,11 +1,13 @@
 //! Chunks in packs: where they are, what they hold, what they cost.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::cache::Cache;
 use super::decoder::Frame;
 use super::file_map::FileMap;
+use super::homes::Home;
 use super::{Result, Store, StoreError};
 use crate::catalog::Place;
 use crate::digest::Id;
@@ -49,7 +51,7 @@ impl Store {
     /// Where a chunk is, if a pack that can be read holds it, and whether a
     /// record names that pack.
     pub(super) fn find_chunk(&self, id: Id) -> Result<Option<(Place, bool)>> {
-        let Some((place, recorded)) = self.catalog.chunk(id)? else {
+        let Some((place, recorded)) = self.known_chunk(id)? else {
             return Ok(None);
         };
         // A pack that is gone or damaged must not keep its chunks from being
@@ -57,9 +59,36 @@ impl Store {
         if !self.is_sound(place.pack)? {
             return Ok(None);
         }
+        Ok(self.listed(place, id)?.then_some((place, recorded)))
+    }
+
+    /// What the catalog says of where a chunk is, and whether a record names that pack.
+    pub(super) fn known_chunk(&self, id: Id) -> Result<Option<(Place, bool)>> {
+        Ok(self.catalog.chunk_where(id, |place| !self.doomed.contains(&place.pack))?)
+    }
+
+    /// Where a chunk is in a pack that can be read and isn't one of these.
+    pub(super) fn other_place(&self, id: Id, without: &HashSet<Id>) -> Result<Option<Place>> {
+        let will_do =
+            |place: Place| !self.doomed.contains(&place.pack) && !without.contains(&place.pack);
+        let Some((place, _)) = self.catalog.chunk_where(id, will_do)? else { return Ok(None) };
+        let sound = self.is_sound(place.pack)? && self.listed(place, id)?;
+        Ok(sound.then_some(place))
+    }
+
+    /// Where a chunk is, if a pack lists it, whether or not it can be decoded.
+    pub(super) fn listed_chunk(&self, id: Id) -> Result<Option<Place>> {
+        let Some((place, _)) = self.known_chunk(id)? else { return Ok(None) };
+        match self.listed(place, id) {
+            Err(error) if error.is_damage() => Ok(None),
+            listed => Ok(listed?.then_some(place)),
+        }
+    }
+
+    /// Whether a pack lists this chunk at this place.
+    fn listed(&self, place: Place, id: Id) -> Result<bool> {
         let pack = self.pack(place.pack)?;
-        let found = pack.directory().ids.get(in_memory(place.position));
-        Ok((found == Some(&id)).then_some((place, recorded)))
+        Ok(pack.directory().ids.get(in_memory(place.position)) == Some(&id))
     }
 
     /// The chunk with this id.
@@ -70,7 +99,7 @@ impl Store {
 
     /// The chunk at a place.
     pub(super) fn chunk_at(&self, place: Place) -> Result<ChunkBytes> {
-        self.decoder.chunk(place, &|id| self.pack_of_directory(id), None)
+        self.decoder.chunk(place, &|id| self.home(id), None)
     }
 
     /// Bytes of frames that were decoded since the store was opened.
@@ -103,12 +132,12 @@ impl Store {
         let number = frame_of(&pack, place)?;
         let mut places = Vec::new();
         for run in pack.frame_header(number)?.bases {
-            let pack = match run.directory {
-                None => place.pack,
-                Some(id) => self.pack_of_directory(id)?,
-            };
-            let positions = run.first..run.first.saturating_add(run.count);
-            places.extend(positions.map(|position| Place { pack, position }));
+            let home = run.directory.map_or(Ok(Home::Pack(place.pack)), |id| self.home(id))?;
+            home.runs(run.first, run.count, |place, count| {
+                let positions = place.position..place.position.saturating_add(count);
+                places.extend(positions.map(|position| Place { position, ..place }));
+                Ok(())
+            })?;
         }
         Ok(places)
     }
@@ -144,7 +173,7 @@ impl Store {
         if let Some(sound) = self.sound.borrow().get(&pack) {
             return Ok(*sound);
         }
-        let sound = match self.note_bases(pack) {
+        let sound = match self.note_bases(pack, &mut HashSet::new()) {
             Err(error) if error.is_damage() => false,
             result => result.map(|()| true)?,
         };
@@ -152,10 +181,11 @@ impl Store {
         Ok(sound)
     }
 
-    /// Lets the decoder find a pack by its directory, and those that it stands on.
-    fn note_bases(&self, pack: Id) -> Result<()> {
+    /// Lets the decoder find the chunks of a pack by its directory, and those that
+    /// they stand on.
+    fn note_bases(&self, pack: Id, seen: &mut HashSet<Id>) -> Result<()> {
         let reader = self.pack(pack)?;
-        if self.decoder.has_base(reader.directory_id()) {
+        if self.decoder.has_base(reader.directory_id()) || !seen.insert(pack) {
             return Ok(());
         }
         for number in (0..reader.frames().len()).filter(|at| reader.frames()[*at].depth > 0) {
@@ -164,21 +194,17 @@ impl Store {
                 else {
                     continue;
                 };
-                let below = self.pack_of_directory(below)?;
-                // What a pack stands on was there before it.
-                if below != pack {
-                    self.note_bases(below)?;
+                let home = self.home(below)?;
+                for pack in home.packs() {
+                    self.note_bases(*pack, seen)?;
+                }
+                if let Home::Moved(_) = home {
+                    self.decoder.note_base(below, home);
                 }
             }
         }
-        self.decoder.note_base(reader.directory_id(), pack);
+        self.decoder.note_base(reader.directory_id(), Home::Pack(pack));
         Ok(())
-    }
-
-    /// A pack with this directory.
-    pub(super) fn pack_of_directory(&self, id: Id) -> Result<Id> {
-        let row = self.catalog.pack_by_directory(id)?;
-        Ok(row.ok_or(StoreError::NoDirectory { id })?.id)
     }
 }
 

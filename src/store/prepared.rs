@@ -7,7 +7,6 @@
 //! bounded: by the caches of the decoder, an encoder, and a few pieces between
 //! threads. The digest is for whoever takes the bytes to check.
 
-use std::collections::HashMap;
 use std::io::{self, BufRead, Read, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -15,6 +14,7 @@ use std::thread;
 
 use super::content::{Content, put};
 use super::decoder::Decoder;
+use super::homes::{Home, Homes};
 use super::packs::ChunkBytes;
 use super::{Result, Store, StoreError};
 use crate::catalog::{BlobRow, Place};
@@ -30,14 +30,11 @@ const PIECE: usize = 64 << 10;
 /// How many of these wait to be decompressed.
 const PIECES: usize = 4;
 
-/// Which pack has which directory.
-pub(super) type Directories = HashMap<Id, Id>;
-
 /// Reads chunks, on any thread.
 #[derive(Debug, Clone)]
 pub(super) struct Reader {
     decoder: Arc<Decoder>,
-    directories: Arc<Directories>,
+    homes: Arc<Homes>,
     /// The stretch of the decoder's plan that it reads.
     stretch: Option<usize>,
 }
@@ -48,15 +45,14 @@ impl Reader {
         Self { stretch: Some(stretch), ..self.clone() }
     }
 
-    /// A pack with this directory.
-    pub(super) fn pack_of(&self, directory: Id) -> Result<Id> {
-        let pack = self.directories.get(&directory).copied();
-        pack.ok_or(StoreError::NoDirectory { id: directory })
+    /// Where the chunks of a directory are.
+    pub(super) fn home(&self, directory: Id) -> Result<Home> {
+        self.homes.home(directory)
     }
 
     /// The chunk at a place.
     pub(super) fn chunk(&self, place: Place) -> Result<ChunkBytes> {
-        self.decoder.chunk(place, &|id| self.pack_of(id), self.stretch)
+        self.decoder.chunk(place, &|id| self.home(id), self.stretch)
     }
 }
 
@@ -89,7 +85,7 @@ impl Store {
         let mut next = Some(digest);
         while let Some(digest) = next {
             check_chain(&above, digest)?;
-            let row = self.catalog.blob(digest)?.ok_or(StoreError::NoBlob { digest })?;
+            let row = self.blob_row(digest)?.ok_or(StoreError::NoBlob { digest })?;
             let recipe = self.recipe_at(digest, row.recipe)?;
             above.push(digest);
             next = recipe.body.stands_on();
@@ -113,6 +109,7 @@ impl Store {
         let Recipe { digest, size, body } = recipe;
         let below = below.ok_or(StoreError::Inconsistent("a blob that stands on nothing"));
         let content = |names: Names| {
+            self.look_up_homes(&names)?;
             let sections = names.sections.iter().map(|id| self.section_place(*id));
             Ok::<_, StoreError>(Content { sections: sections.collect::<Result<_>>()?, names })
         };
@@ -126,6 +123,17 @@ impl Store {
         Ok(Prepared { digest, size, making })
     }
 
+    /// Looks up all that threads need which read what these names say.
+    fn look_up_homes(&self, names: &Names) -> Result<()> {
+        for directory in &names.directories {
+            for pack in self.home(*directory)?.packs() {
+                // Its frames may stand on what was moved.
+                self.is_sound(*pack)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Where a section is.
     pub(super) fn section_place(&self, id: Id) -> Result<Place> {
         let (place, _) = self.find_chunk(id)?.ok_or(StoreError::NoChunk { id })?;
@@ -134,19 +142,7 @@ impl Store {
 
     /// What reads prepared blobs.
     pub(super) fn reader(&self) -> Result<Reader> {
-        let known = self.directories.borrow().clone();
-        let directories = if let Some(known) = known {
-            known
-        } else {
-            let mut directories = Directories::new();
-            for row in self.catalog.packs()? {
-                directories.entry(row.directory).or_insert(row.id);
-            }
-            let directories = Arc::new(directories);
-            self.directories.replace(Some(Arc::clone(&directories)));
-            directories
-        };
-        Ok(Reader { decoder: Arc::clone(&self.decoder), directories, stretch: None })
+        Ok(Reader { decoder: Arc::clone(&self.decoder), homes: self.homes()?, stretch: None })
     }
 }
 

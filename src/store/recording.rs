@@ -128,7 +128,7 @@ mod tests {
             }),
             Action::Pin(Pin { pinned: true, revisions: vec![revision] }),
             Action::Undo(Undo { undone: save }),
-            Action::Repack(Repack { packs: Vec::new(), dropped: vec![save] }),
+            Action::Repack(Repack { dropped: vec![save], ..Repack::default() }),
         ];
         let mut store = open(&root);
         let mut ids = vec![save];
@@ -154,7 +154,9 @@ mod tests {
         assert_eq!(again.catalog.records_not_durable().unwrap(), []);
         again.reindex().unwrap();
         assert_eq!(again.catalog.records().unwrap(), ids.into_iter().collect());
-        assert_eq!(fs::Fs::list(&Disk, &again.layout.tmp()).unwrap(), [""; 0]);
+        let tmp = again.layout.tmp();
+        drop((store, again));
+        assert_eq!(fs::Fs::list(&Disk, &tmp).unwrap(), [""; 0]);
     }
 
     #[test]
@@ -183,7 +185,7 @@ mod tests {
         store.reindex().unwrap();
         let notices = store.take_notices();
         assert!(matches!(notices[0], Notice::PackUnreadable { .. }), "{notices:?}");
-        let repack = Action::Repack(Repack { packs: Vec::new(), dropped: vec![pack] });
+        let repack = Action::Repack(Repack { dropped: vec![pack], ..Repack::default() });
         store.write_record(repack, "test", at(12), false).unwrap();
         store.reindex().unwrap();
         let notices = store.take_notices();
@@ -199,7 +201,7 @@ mod tests {
             let pack = save.packs[0];
             let mut store = open(&root);
             if dropped {
-                let repack = Repack { packs: Vec::new(), dropped: vec![pack] };
+                let repack = Repack { dropped: vec![pack], ..Repack::default() };
                 store.write_record(Action::Repack(repack), "test", at(12), false).unwrap();
             }
             assert!(store.catalog.pack(pack).unwrap().is_some());
@@ -222,7 +224,7 @@ mod tests {
         store.reindex().unwrap();
         let recorded = |store: &Store| store.catalog.pack(save.packs[0]).unwrap().unwrap().recorded;
         assert!(!recorded(&store));
-        let repack = Repack { packs: save.packs.clone(), dropped: Vec::new() };
+        let repack = Repack { packs: save.packs.clone(), ..Repack::default() };
         store.write_record(Action::Repack(repack), "test", at(12), false).unwrap();
         assert!(recorded(&store));
         store.reindex().unwrap();

@@ -23,6 +23,7 @@ use crate::codec::{Compression, Levels};
 use crate::digest::{Digest, DigestHasher, Id};
 use crate::gzip::Replay;
 use crate::layer::split::{Sink, Splitter};
+use crate::pack::format::PackFeatures;
 use crate::pack::frame::FindBase;
 use crate::pack::pipeline::{Pipeline, PipelineError, Places};
 use crate::varint::Malformed;
@@ -92,19 +93,21 @@ pub struct WriteSession<'s> {
 }
 
 impl<'s> WriteSession<'s> {
-    pub(super) fn begin(store: &'s mut Store, levels: Levels) -> Result<Self> {
-        store.header.check_write()?;
-        let workspace = Workspace::create(&store.fs, &store.layout)?;
+    pub(super) fn begin(store: &'s mut Store, levels: Levels, workspace: Workspace) -> Self {
         let layout = store.layout.clone();
         let places = Places {
             folder: workspace.path().to_owned(),
+            features: PackFeatures {
+                generation: workspace.generation.apart(),
+                ..PackFeatures::default()
+            },
             target: Box::new(move |id| layout.pack(id)),
         };
         let decoder = Arc::clone(&store.decoder);
         let find_base: Arc<FindBase> = Arc::new(move |runs| decoder.base_bytes(runs).ok());
         let pipeline =
             Pipeline::start(Arc::clone(&store.fs), places, levels, &find_base, store.threads);
-        Ok(Self {
+        Self {
             store,
             pipeline,
             workspace,
@@ -120,7 +123,7 @@ impl<'s> WriteSession<'s> {
             packs: Vec::new(),
             packs_bytes: 0,
             adopted: BTreeSet::new(),
-        })
+        }
     }
 
     /// The store, to look things up in it.
@@ -134,7 +137,10 @@ impl<'s> WriteSession<'s> {
         if let Some(size) = self.blobs.get(&digest) {
             return Ok(Some(*size));
         }
-        let Some(row) = self.store.blob(digest)? else { return Ok(None) };
+        let Some((row, unrecorded)) = self.store.blob_in(digest)? else { return Ok(None) };
+        // Our record must name them.
+        let others = unrecorded.into_iter().filter(|pack| !self.packs.contains(pack));
+        self.adopted.extend(others);
         self.blobs.insert(digest, row.size);
         Ok(Some(row.size))
     }

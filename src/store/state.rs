@@ -92,6 +92,7 @@ fn undone(ordered: &BTreeMap<(Stamp, Id), ActionRecord>) -> (HashSet<Id>, Option
                     undone.insert(undo.undone);
                 }
             }
+            Action::Repack(repack) if repack.optimized => {}
             Action::Repack(_) => open.clear(),
             Action::Pin(_) => {}
         }
@@ -141,7 +142,7 @@ mod tests {
     }
 
     fn repack() -> Action {
-        Action::Repack(Repack { packs: Vec::new(), dropped: Vec::new() })
+        Action::Repack(Repack::default())
     }
 
     fn at(sequence: u64, action: Action) -> (Id, ActionRecord) {

@@ -292,7 +292,7 @@ fn the_same_packs_come_out_of_any_number_of_threads() {
     let packs = |threads| {
         let root = scratch.path(format!("{threads:?}"));
         Store::create(&Disk, &root, "test").unwrap();
-        let options = OpenOptions { cache: None, threads };
+        let options = OpenOptions { threads, ..OpenOptions::default() };
         let mut store = Store::open(Arc::new(Disk), &root, &options).unwrap();
         for number in 0..2 {
             let (name, archive) = image(number);

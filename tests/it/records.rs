@@ -126,9 +126,7 @@ impl Played {
                 pinned: self.chance.below(3) > 0,
                 revisions: vec![self.chance.one(&self.revisions)?],
             }),
-            6 if self.chance.below(4) == 0 => {
-                Action::Repack(Repack { packs: Vec::new(), dropped: Vec::new() })
-            }
+            6 if self.chance.below(4) == 0 => Action::Repack(Repack::default()),
             _ => Action::Undo(Undo { undone: self.chance.one(&self.records)? }),
         })
     }

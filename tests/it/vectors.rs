@@ -16,7 +16,9 @@ use orlop::chunk::recipe::{Body, Names, Recipe, Span};
 use orlop::digest::{Digest, Id};
 use orlop::layer::section::SectionWriter;
 use orlop::layer::template::{Fields, Keep, Template};
-use orlop::pack::format::{BaseRun, Codec, FrameHeader, FrameKind, PackKind, len32, pack_header};
+use orlop::pack::format::{
+    BaseRun, Codec, FrameHeader, FrameKind, PackFeatures, PackKind, len32, pack_header,
+};
 use orlop::pack::tables::{Directory, Footer, FrameEntry, decode_table, encode_table};
 use orlop::store::record::{Platform, Revision, Root, SaveRecord, Source};
 use orlop::varint;
@@ -174,7 +176,7 @@ impl Frame {
 
 /// A pack of these frames by the library: its parts, named.
 fn pack(kind: PackKind, frames: &[Frame]) -> Vec<(&'static str, Vec<u8>)> {
-    let mut parts = vec![("pack header", pack_header(kind, false))];
+    let mut parts = vec![("pack header", pack_header(kind, PackFeatures::default()))];
     let (mut directory, mut entries) = (Directory::default(), Vec::new());
     let mut offset = parts[0].1.len();
     for frame in frames {
@@ -270,7 +272,8 @@ fn packs() {
     let (stored, zstd) = (pack_stored(), pack_zstd());
     check_pack("pack-stored", &stored);
     check_pack("pack-zstd", &zstd);
-    let header = hex(&pack_header(PackKind::Data, true));
+    let header =
+        hex(&pack_header(PackKind::Data, PackFeatures { optimized: true, generation: None }));
     check("pack-optimized", &[("pack header", header)]);
     for parts in [&stored, &zstd] {
         let bytes = whole(parts);

@@ -103,7 +103,7 @@ fn shape(global: &Global, what: &str) -> Result<Shape, Failure> {
         let input = open_archive(path).map_err(DoctorError::Read).map_err(failed)?;
         return shape_of_input(input).map_err(failed);
     }
-    let store = surroundings::open(global, false).map_err(|failure| {
+    let store = surroundings::open_to_read(global).map_err(|failure| {
         failure.hint(format!("if `{what}` is meant to be a file: it isn't there"))
     })?;
     let found = find(&store, what)?;

@@ -212,7 +212,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Printed {
             .hint(format!("write a file: orlop export {names} -o FILE"))
             .hint(format!("load it: orlop export {names} | docker load")));
     }
-    let store = surroundings::open(global, false)?;
+    let store = surroundings::open_to_read(global)?;
     let images = args.names.iter().map(|name| find(&store, name));
     let images: Vec<_> = images.collect::<Result<_, _>>()?;
     let bar = Bar::new("exporting", global.quiet);

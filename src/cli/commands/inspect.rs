@@ -83,7 +83,7 @@ struct Indexed {
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> Printed {
-    let store = surroundings::open(global, false)?;
+    let store = surroundings::open_to_read(global)?;
     let mut images = Vec::new();
     for name in &args.names {
         images.push(row(inspect(&store, find(&store, name)?)?)?);

@@ -4,6 +4,7 @@ pub(super) mod doctor;
 pub(super) mod elsewhere;
 pub(super) mod export;
 pub(super) mod forget;
+pub(super) mod gc;
 pub(super) mod images;
 pub(super) mod init;
 pub(super) mod inspect;

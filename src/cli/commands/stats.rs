@@ -52,7 +52,7 @@ struct Repository {
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> Printed {
-    let store = surroundings::open(global, false)?;
+    let store = surroundings::open_to_read(global)?;
     let stats = stats(&store)?;
     if args.json { output::json(&document(stats)) } else { output::lines(&lines(&stats)) }
 }

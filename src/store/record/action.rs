@@ -96,13 +96,16 @@ pub struct Undo {
 }
 
 /// Garbage collection changed which packs there are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Repack {
     /// Those that it wrote, and those that are needed and that no other record
     /// names.
     pub packs: Vec<Id>,
     /// Those that records name and that it removed.
     pub dropped: Vec<Id>,
+    /// Whether packs were only compressed anew, and nothing was collected.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optimized: bool,
 }
 
 impl Action {

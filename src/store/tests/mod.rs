@@ -1,6 +1,7 @@
 //! Tests of compressed blobs: put, given back, in parallel, and damaged; and of packs
 //! that are written anew.
 
+mod collected;
 mod compressed;
 mod optimized;
 mod parallel;
@@ -35,6 +36,12 @@ impl Scratch {
 
     fn open(&self) -> Store {
         Store::open(Arc::new(Disk), &self.root(), &OpenOptions::default()).unwrap()
+    }
+
+    /// The same, for whoever reads what others may remove.
+    fn open_to_read(&self) -> Store {
+        let options = OpenOptions { hold: true, ..OpenOptions::default() };
+        Store::open(Arc::new(Disk), &self.root(), &options).unwrap()
     }
 
     /// Opens the store, and commits what is put.

@@ -193,7 +193,8 @@ fn open(process: &Process, cache: Option<&Path>) -> Result<Store, Failed> {
     if !Store::exists(&*fs, Path::new(ROOT)) {
         Store::create(&*fs, Path::new(ROOT), "test")?;
     }
-    let options = OpenOptions { cache: cache.map(PathBuf::from), threads: Some(0) };
+    let options =
+        OpenOptions { cache: cache.map(PathBuf::from), threads: Some(0), ..OpenOptions::default() };
     Ok(Store::open(fs, Path::new(ROOT), &options)?)
 }
 

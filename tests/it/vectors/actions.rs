@@ -38,5 +38,10 @@ fn records_of_other_kinds() {
     check_action("pin-record", 16, 21, Action::Pin(pin));
     let packs = vec![vector("pack-zstd").pop().unwrap().1.parse().unwrap()];
     let dropped = vec![vector("pack-stored").pop().unwrap().1.parse().unwrap()];
-    check_action("repack-record", 17, 22, Action::Repack(Repack { packs, dropped }));
+    check_action(
+        "repack-record",
+        17,
+        22,
+        Action::Repack(Repack { packs, dropped, optimized: false }),
+    );
 }

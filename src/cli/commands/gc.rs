@@ -1,0 +1,155 @@
+//! `orlop gc`
+
+use orlop::codec::Levels;
+use orlop::ops::gc::{GcOptions, gc, plan};
+use orlop::size::ByteCount;
+use orlop::store::gc::{Collected, Outcome};
+use serde::Serialize;
+
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::output::{self, Printed};
+use crate::cli::progress::Bar;
+use crate::cli::{Global, surroundings};
+
+/// The level of what is compressed again: that of `save`, by default.
+const LEVEL: i32 = 6;
+
+/// Free the space of what was removed
+///
+/// Removes packs that no revision needs, and writes others again that are full of what
+/// nothing needs, until no more than --max-waste of the store is that. Others may save
+/// and export meanwhile; what those that began before may still need stays for the next
+/// time. It can be interrupted at any moment.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Say what would be done, and do nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Leave at most this much of the store to what nothing needs
+    #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = parse_percent)]
+    max_waste: u64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Document {
+    schema: u32,
+    dry_run: bool,
+    before: u64,
+    removed: u64,
+    written: u64,
+    free: i64,
+    waste: u64,
+    packs: u64,
+    records: u64,
+    no_room: bool,
+    waiting_for: Vec<u32>,
+}
+
+pub(crate) fn run(global: &Global, args: &Args) -> Printed {
+    let mut store = surroundings::open(global, false)?;
+    if args.dry_run {
+        let planned = plan(&mut store, args.max_waste, &[]);
+        surroundings::report_notices(global, &mut store);
+        let planned = planned?;
+        let outcome = Outcome { collected: planned, waiting_for: Vec::new() };
+        if args.json {
+            return json(true, &outcome, planned.dead + planned.again);
+        }
+        output::lines(&plan_lines(&planned))?;
+        return Ok(Exit::Done);
+    }
+    let options = GcOptions {
+        waste: args.max_waste,
+        levels: Levels::for_content(LEVEL),
+        now: surroundings::now(),
+        program: surroundings::PROGRAM,
+    };
+    let bar = Bar::new("collecting", global.quiet);
+    let outcome = gc(&mut store, &options, &bar);
+    surroundings::report_notices(global, &mut store);
+    let outcome = outcome?;
+    if args.json {
+        json(false, &outcome, outcome.collected.removed)?;
+    } else if !global.quiet {
+        output::lines(&[done_line(&outcome.collected)])?;
+    }
+    report(&outcome)
+}
+
+/// Says what is left to do.
+fn report(outcome: &Outcome) -> Printed {
+    if outcome.collected.no_room {
+        let text = "warning: no room to write packs again: only those that nothing needs went";
+        output::note(text);
+    }
+    if outcome.waiting_for.is_empty() {
+        return Ok(if outcome.collected.no_room { Exit::SomeFailed } else { Exit::Done });
+    }
+    let mut names: Vec<String> = Vec::new();
+    for pid in &outcome.waiting_for {
+        names.push(if *pid == 0 { "one that isn't known".to_owned() } else { pid.to_string() });
+    }
+    let failure = Failure::new(
+        format!("some packs stay, which running processes may need: {}", names.join(", ")),
+        Exit::SomeFailed,
+    );
+    Err(failure.hint("when they have ended: orlop gc"))
+}
+
+fn json(dry_run: bool, outcome: &Outcome, removed: u64) -> Printed {
+    let it = &outcome.collected;
+    output::json(&Document {
+        schema: 1,
+        dry_run,
+        before: it.before,
+        removed,
+        written: it.written,
+        free: removed.cast_signed() - it.written.cast_signed(),
+        waste: it.waste,
+        packs: it.packs,
+        records: it.records,
+        no_room: it.no_room,
+        waiting_for: outcome.waiting_for.clone(),
+    })?;
+    Ok(Exit::Done)
+}
+
+fn plan_lines(it: &Collected) -> Vec<String> {
+    if it.packs == 0 && it.records == 0 {
+        return vec!["nothing to do".to_owned()];
+    }
+    let free = (it.dead + it.again).saturating_sub(it.written);
+    vec![
+        format!("would remove   {:>10} in packs that nothing needs", ByteCount(it.dead)),
+        format!("would rewrite  {:>10} as {}", ByteCount(it.again), ByteCount(it.written)),
+        format!("would free     {:>10} of {}", ByteCount(free), ByteCount(it.before)),
+    ]
+}
+
+fn done_line(it: &Collected) -> String {
+    if it.packs == 0 && it.records == 0 {
+        return "nothing to do".to_owned();
+    }
+    let free = it.removed.saturating_sub(it.written);
+    let mut line = format!("freed {} of {}", ByteCount(free), ByteCount(it.before));
+    if it.written > 0 {
+        let text = format!(": removed {}, wrote {}", ByteCount(it.removed), ByteCount(it.written));
+        line.push_str(&text);
+    }
+    line
+}
+
+/// A percentage as hundredths of a percent.
+fn parse_percent(text: &str) -> Result<u64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text);
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
+    let parsed = (digits(part) && part.len() <= 2 && digits(whole) && !whole.is_empty())
+        .then(|| format!("{whole}{part:0<2}").parse().ok())
+        .flatten();
+    parsed.filter(|value| *value <= 10_000).ok_or_else(|| "not a percentage, such as 5%".to_owned())
+}

@@ -1,0 +1,238 @@
+//! What garbage collection is going to do, before it does anything.
+//!
+//! A pack without a needed chunk goes. Of the others those are packed again that
+//! waste most, until what is wasted is within bounds; and small ones, if there are
+//! many. A frame that stands on chunks which nothing else needs is compressed anew
+//! where that takes less than to keep them. It reads tables of packs and headers of
+//! frames, and no content.
+
+use std::collections::HashSet;
+
+use super::deltas::Deltas;
+use super::marks::{ELSEWHERE, LIVE, Marks, SUPPORT};
+use crate::catalog::Place;
+use crate::digest::Id;
+use crate::pack::format::PackKind;
+use crate::pack::reader::PackReader;
+use crate::pack::tables::FrameEntry;
+use crate::store::decoder::FrameKey;
+use crate::store::{Result, Store};
+use crate::varint::in_memory;
+
+/// A pack of content with less than this is small.
+const SMALL_DATA: u64 = 8 << 20;
+/// And one of metadata.
+const SMALL_METADATA: u64 = 1 << 20;
+/// So many small packs of a kind are made one.
+const SMALL_MANY: usize = 8;
+
+/// A pack, and what of it is needed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Judged {
+    pub(super) id: Id,
+    pub(super) kind: PackKind,
+    pub(super) directory: Id,
+    /// Bytes.
+    pub(super) size: u64,
+    /// Bytes of it that nothing needs.
+    pub(super) waste: u64,
+    pub(super) needed: bool,
+}
+
+/// What is going to be done.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// All packs, oldest first.
+    pub(super) packs: Vec<Judged>,
+    /// Packs that go as they are.
+    pub(super) dead: Vec<Id>,
+    /// Packs whose needed chunks are written again, oldest first.
+    pub(super) again: Vec<Id>,
+    /// Frames that are to stand on nothing any more.
+    pub(super) rebased: HashSet<FrameKey>,
+    /// Directories that something goes on naming though their pack goes.
+    pub(super) outliving: Vec<Id>,
+    /// Bytes that stay and that nothing needs.
+    pub(super) waste: u64,
+}
+
+/// How far to go.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Bounds {
+    /// Hundredths of a percent of the store that may be wasted.
+    pub(super) waste: u64,
+    /// Whether packs are written again at all.
+    pub(super) again: bool,
+    /// Packs that have to go.
+    pub(super) must: HashSet<Id>,
+}
+
+/// Looks at everything, and decides.
+pub(super) fn plan(store: &Store, marks: &mut Marks, bounds: &Bounds) -> Result<Plan> {
+    let mut plan = Plan::default();
+    let deltas = Deltas::collect(store, marks)?;
+    let mut again = HashSet::new();
+    if bounds.again {
+        plan.rebased = deltas.worth_rebasing(store, marks)?;
+        deltas.support(store, marks, &plan.rebased)?;
+        plan.judge(store, marks)?;
+        again = plan.choose(bounds);
+        // That pays only where the chunks below it go.
+        plan.rebased.retain(|frame| deltas.stands_on_dead(*frame, marks, &again));
+        again.extend(plan.rebased.iter().map(|frame| frame.pack));
+        deltas.support(store, marks, &plan.rebased)?;
+    }
+    plan.judge(store, marks)?;
+    plan.settle(&again);
+    plan.find_elsewhere(store, marks)?;
+    plan.find_outliving(store, marks, &deltas)?;
+    Ok(plan)
+}
+
+impl Plan {
+    /// Bytes of the packs that are written again.
+    pub(super) fn again_bytes(&self) -> u64 {
+        self.bytes_of(&self.again)
+    }
+
+    /// Bytes of some of the packs.
+    pub(super) fn bytes_of(&self, packs: &[Id]) -> u64 {
+        self.sum(packs, |pack| pack.size)
+    }
+
+    /// Bytes of some of the packs that nothing needs.
+    pub(super) fn waste_of(&self, packs: &[Id]) -> u64 {
+        self.sum(packs, |pack| pack.waste)
+    }
+
+    fn sum(&self, packs: &[Id], bytes: impl Fn(&Judged) -> u64) -> u64 {
+        let packs: HashSet<&Id> = packs.iter().collect();
+        self.packs.iter().filter(|pack| packs.contains(&pack.id)).map(bytes).sum()
+    }
+
+    /// Says of each pack how much of it is needed.
+    fn judge(&mut self, store: &Store, marks: &Marks) -> Result<()> {
+        self.packs.clear();
+        for row in store.catalog.packs()? {
+            let pack = store.pack(row.id)?;
+            let mut waste = 0;
+            for (number, entry) in pack.frames().iter().enumerate() {
+                // What that becomes was counted when it was chosen.
+                if !self.rebased.contains(&FrameKey { pack: row.id, number }) {
+                    waste += wasted(&pack, row.id, entry, marks);
+                }
+            }
+            self.packs.push(Judged {
+                id: row.id,
+                kind: pack.kind(),
+                directory: row.directory,
+                size: pack.size(),
+                waste,
+                needed: marks.any(row.id),
+            });
+        }
+        Ok(())
+    }
+
+    /// Chooses packs that are written again.
+    fn choose(&self, bounds: &Bounds) -> HashSet<Id> {
+        let needed = || self.packs.iter().filter(|pack| pack.needed);
+        let mut size: u64 = needed().map(|pack| pack.size).sum();
+        let mut waste: u64 = needed().map(|pack| pack.waste).sum();
+        let mut again = bounds.must.clone();
+        let mut worst: Vec<&Judged> = needed().filter(|pack| pack.waste > 0).collect();
+        worst.sort_by_key(|pack| (std::cmp::Reverse(pack.waste * 1000 / pack.size), pack.id));
+        for pack in worst {
+            if waste * 10_000 <= size * bounds.waste {
+                break;
+            }
+            again.insert(pack.id);
+            waste -= pack.waste;
+            size -= pack.waste;
+        }
+        for (kind, limit) in [(PackKind::Data, SMALL_DATA), (PackKind::Metadata, SMALL_METADATA)] {
+            let is_small = |pack: &&Judged| pack.kind == kind && pack.size - pack.waste < limit;
+            let small: Vec<Id> = needed().filter(is_small).map(|pack| pack.id).collect();
+            if small.len() >= SMALL_MANY {
+                again.extend(small);
+            }
+        }
+        again
+    }
+
+    /// Sets what is written again, and what goes.
+    fn settle(&mut self, again: &HashSet<Id>) {
+        for pack in &self.packs {
+            if !pack.needed {
+                self.dead.push(pack.id);
+            } else if again.contains(&pack.id) {
+                self.again.push(pack.id);
+            } else {
+                self.waste += pack.waste;
+            }
+        }
+    }
+
+    /// Finds chunks that needn't be written again since another pack has them: from
+    /// a collection that didn't end, or of two saves at once.
+    fn find_elsewhere(&mut self, store: &Store, marks: &mut Marks) -> Result<()> {
+        let again: HashSet<Id> = self.again.iter().copied().collect();
+        for id in &self.again {
+            let pack = store.pack(*id)?;
+            for (position, chunk) in (0..).zip(&pack.directory().ids) {
+                let here = Place { pack: *id, position };
+                if !marks.is_needed(here) {
+                    continue;
+                }
+                let Some(there) = store.other_place(*chunk, &again)? else { continue };
+                // What stands on it must be able to stand on the other.
+                if store.depth_of(there)? <= store.depth_of(here)? {
+                    marks.mark(store, there, 1, marks.of(here) & (LIVE | SUPPORT))?;
+                    marks.mark(store, here, 1, ELSEWHERE)?;
+                }
+            }
+        }
+        self.dead.retain(|id| !marks.any(*id));
+        Ok(())
+    }
+
+    /// Finds the directories that have to be kept without their packs.
+    fn find_outliving(&mut self, store: &Store, marks: &mut Marks, deltas: &Deltas) -> Result<()> {
+        let goes: HashSet<Id> = self.dead.iter().chain(&self.again).copied().collect();
+        let directories = |gone: bool| {
+            let packs = self.packs.iter().filter(|pack| goes.contains(&pack.id) == gone);
+            packs.map(|pack| pack.directory).collect::<HashSet<Id>>()
+        };
+        let (stay, gone) = (directories(false), directories(true));
+        let mut named = marks.named.clone();
+        deltas.add_named(store, marks, &self.rebased, &mut named)?;
+        for directory in named.into_iter().filter(|directory| !stay.contains(directory)) {
+            let pieces = store.kept_pieces(directory)?;
+            for place in &pieces {
+                marks.mark(store, *place, 1, LIVE)?;
+            }
+            if pieces.is_empty() && gone.contains(&directory) {
+                self.outliving.push(directory);
+            }
+        }
+        self.outliving.sort_unstable();
+        // A pack with pieces of these isn't dead.
+        self.dead.retain(|id| !marks.any(*id));
+        Ok(())
+    }
+}
+
+/// The stored bytes of a frame that nothing needs.
+fn wasted(pack: &PackReader, id: Id, entry: &FrameEntry, marks: &Marks) -> u64 {
+    let stored = u64::from(entry.stored_len) + u64::from(entry.header_len);
+    let needed = needed_raw(pack, id, entry, marks);
+    stored - stored * needed / u64::from(entry.raw_len.max(1))
+}
+
+/// The bytes of a frame's chunks that are needed.
+pub(super) fn needed_raw(pack: &PackReader, id: Id, entry: &FrameEntry, marks: &Marks) -> u64 {
+    let positions = entry.first..entry.first + entry.count;
+    let needed =
+        positions.filter(|position| marks.is_needed(Place { pack: id, position: *position }));
+    needed.map(|position| u64::from(pack.directory().lengths[in_memory(position)])).sum()
+}
