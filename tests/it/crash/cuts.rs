@@ -31,6 +31,9 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
         (&[Act::Save(0), Act::Save(1)], Act::Tag(1)),
         (&[Act::Save(0), Act::Save(1)], Act::Remove(0)),
         (&[Act::Save(0), Act::Save(1), Act::Save(4)], Act::Forget),
+        (&[Act::Save(0), Act::Save(1), Act::Remove(0)], Act::Collect),
+        (&[Act::Save(0), Act::Save(1), Act::Save(3), Act::Optimize, Act::Forget], Act::Collect),
+        (&[Act::Save(0), Act::Save(1), Act::Remove(0), Act::Collect], Act::Save(0)),
     ];
     let cases = cases.into_iter().map(|(before, act)| {
         let before = World::after(before);
@@ -76,6 +79,9 @@ fn crash_on(mut world: World, point: Point, random: &mut Random) -> usize {
         crashes += 1;
     }
     world.check_next_save(random.below(IMAGE_COUNT));
+    if random.one_in(2) {
+        world.check_next_collection();
+    }
     crashes
 }
 

@@ -30,6 +30,7 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
         (&[Act::Save(0), Act::Save(1)], Act::Optimize),
         (&[Act::Save(0), Act::Save(1)], Act::Remove(0)),
         (&[Act::Save(0), Act::Save(1), Act::Save(4)], Act::Forget),
+        (&[Act::Save(0), Act::Save(1), Act::Remove(0)], Act::Collect),
     ];
     let cases = cases.into_iter().map(|(before, act)| {
         let before = World::after(before);
@@ -52,6 +53,9 @@ fn check(mut world: World, random: &mut Random) {
         world.check(false);
     }
     world.check_next_save(random.below(IMAGE_COUNT));
+    if random.one_in(2) {
+        world.check_next_collection();
+    }
 }
 
 fn fail(point: Point, random: &mut Random) -> usize {

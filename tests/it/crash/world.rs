@@ -10,6 +10,7 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
+use orlop::codec::Levels;
 use orlop::fs::Fs;
 use orlop::fs::sim::{Process, ROOT, Random, Sim};
 use orlop::image::Query;
@@ -17,6 +18,7 @@ use orlop::ops::action::Author;
 use orlop::ops::export::{Export, ExportOptions, Form};
 use orlop::ops::forget;
 use orlop::ops::forget::policy::Policy;
+use orlop::ops::gc::{GcOptions, gc};
 use orlop::ops::input::Input;
 use orlop::ops::optimize::{OptimizeOptions, Plan, Watch, optimize};
 use orlop::ops::resolve::{Resolved, resolve};
@@ -81,6 +83,8 @@ pub(super) enum Act {
     Remove(usize),
     /// Lets all go by rule but those that are tagged `1` or `kept`.
     Forget,
+    /// Collects garbage, all of it.
+    Collect,
 }
 
 /// What is listed: names, and which image each is.
@@ -113,6 +117,7 @@ impl Act {
                 forget::plan(&store, None, &policy, &Zone::utc())?
                     .carry_out(&mut store, author())?;
             }
+            Self::Collect => collect(&mut store)?,
         }
         Ok(())
     }
@@ -139,20 +144,21 @@ impl Act {
             Self::Export(number) => {
                 listing.get(IMAGES[number].name)?;
             }
-            Self::Reindex | Self::Optimize => {}
+            Self::Reindex | Self::Optimize | Self::Collect => {}
         }
         Some(listing)
     }
 
     /// Anything that can be done to a store.
     pub(super) fn any(random: &mut Random) -> Self {
-        match random.below(13) {
+        match random.below(16) {
             0 => Self::Reindex,
             1 => Self::Optimize,
             2 => Self::Tag(random.below(IMAGE_COUNT)),
             3 | 4 => Self::Remove(random.below(IMAGE_COUNT)),
             5 => Self::Forget,
-            6 => Self::Export(random.below(IMAGE_COUNT)),
+            6..=8 => Self::Collect,
+            9 => Self::Export(random.below(IMAGE_COUNT)),
             _ => Self::Save(random.below(IMAGE_COUNT)),
         }
     }
@@ -185,6 +191,17 @@ fn expected_as(name: &str, number: usize) -> &'static [u8] {
 
 fn find(store: &Store, name: &str) -> Result<Resolved, Failed> {
     Ok(resolve(store, &Query::parse(name)?, &|_| None)?)
+}
+
+fn collect(store: &mut Store) -> Result<(), Failed> {
+    let options = GcOptions {
+        waste: 0,
+        levels: Levels::for_content(1),
+        now: Time::from_nanos(NOW),
+        program: "test",
+    };
+    gc(store, &options, &())?;
+    Ok(())
 }
 
 /// Opens the store, which is made if need be.
@@ -389,10 +406,28 @@ impl World {
         self.check(true);
     }
 
-    /// Nobody is at work, so nothing is lying about.
+    /// Nobody is at work, so nothing is lying about but what counts collections.
     fn check_left(&self) {
-        let left = self.sim.process().list(&Path::new(ROOT).join("tmp")).unwrap();
+        let mut left = self.sim.process().list(&Path::new(ROOT).join("tmp")).unwrap();
+        left.retain(|name| name != "gc");
         assert_eq!(left, [""; 0], "left over\n{}", self.story());
+    }
+
+    /// What garbage there is goes, and all else stays. What a collection itself writes
+    /// may be of use to the next.
+    pub(super) fn check_next_collection(&mut self) {
+        let mut used = Vec::new();
+        for _ in 0..3 {
+            let process = self.sim.process();
+            let worked = self.run(&process, Act::Collect);
+            assert!(worked, "the next collection\n{}", self.story());
+            process.end();
+            used.push(self.sim.used());
+        }
+        assert_eq!(used[1], used[2], "garbage that was left\n{}", self.story());
+        self.check_left();
+        self.cut_power();
+        self.check(true);
     }
 }
 
