@@ -22,7 +22,9 @@ impl Store {
 
     /// What the catalog knows of a blob.
     pub(super) fn blob_row(&self, digest: Digest) -> Result<Option<BlobRow>> {
-        Ok(self.catalog.blob_where(digest, |pack| !self.doomed.contains(&pack))?)
+        let stays = self.catalog.blob_where(digest, |pack| !self.doomed.contains(&pack))?;
+        // What is doomed may be needed after all.
+        stays.map_or_else(|| Ok(self.catalog.blob(digest)?), |row| Ok(Some(row)))
     }
 
     /// The recipe of a blob, which is at a place.

@@ -11,7 +11,6 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use super::generation::Generation;
 use super::layout::{self, Layout};
 use super::marks::name_of;
 use super::record::{Action, ActionRecord, Record, Revision, SaveRecord, Stamp};
@@ -123,9 +122,6 @@ impl Store {
     }
 
     fn rebuild(&mut self, reason: &'static str) -> Result<()> {
-        if self.hold.is_none() {
-            self.doom(&Generation::current(&*self.fs, &self.layout)?);
-        }
         self.forget_places();
         self.records_unreadable = 0;
         let mut notices = Vec::new();
@@ -381,7 +377,7 @@ impl Store {
 
     /// Adds a pack in its place to the catalog.
     pub(super) fn index(&self, id: Id) -> Result<()> {
-        if self.doomed.contains(&id) || self.catalog.pack(id)?.is_some() {
+        if self.catalog.pack(id)?.is_some() {
             return Ok(());
         }
         let pack = self.pack(id)?;
@@ -390,6 +386,7 @@ impl Store {
         let directory = (pack.directory_id(), pack.directory().ids.as_slice());
         // Others may stand on it.
         self.sound.borrow_mut().retain(|_, sound| *sound);
+        self.decoder.forget_moved();
         self.homes.take();
         self.catalog.atomically(|| {
             self.catalog.add_pack((id, pack.kind().code(), size), directory, (&blobs, &pieces))?;

@@ -209,6 +209,11 @@ impl Decoder {
         self.bases(&header.bases, header.depth, &of_run, resolve)
     }
 
+    /// Forgets where chunks are that were moved: there may be more of them now.
+    pub(super) fn forget_moved(&self) {
+        self.noted().retain(|_, home| matches!(home, Home::Pack(_)));
+    }
+
     /// Forgets what was noted.
     pub(super) fn forget_bases(&self) {
         self.noted().clear();

@@ -75,11 +75,17 @@ impl WriteSession<'_> {
         if let Some(next) = self.after_last(id)? {
             return Ok(Some(ChunkPlace::Known(next)));
         }
-        let found = self.store.find_chunk(id)?;
+        let found = self.lasting_chunk(id)?;
         self.last_known = found.map(|(place, _)| place);
         let Some((place, recorded)) = found else { return Ok(None) };
-        self.refer(place, recorded);
+        self.refer(place.pack, recorded);
         Ok(Some(ChunkPlace::Known(place)))
+    }
+
+    /// Where a chunk is that may be named: in no pack that is about to go.
+    fn lasting_chunk(&self, id: Id) -> Result<Option<(Place, bool)>> {
+        let found = self.store.find_chunk(id)?;
+        Ok(found.filter(|(place, _)| !self.store.doomed.contains(&place.pack)))
     }
 
     /// The place after the last chunk that was found, if this chunk is there.
@@ -140,7 +146,7 @@ impl WriteSession<'_> {
         let mut depth = 0;
         for place in bases {
             // Damage costs a base here, and is not this save's to report.
-            if !self.store.is_sound(place.pack)? {
+            if self.store.doomed.contains(&place.pack) || !self.store.is_sound(place.pack)? {
                 continue;
             }
             let below = self.store.depth_of(*place)?;
@@ -160,8 +166,8 @@ impl WriteSession<'_> {
         if self.sections.frame.ids.contains(&id) {
             return Ok(id);
         }
-        if let Some((place, recorded)) = self.store.find_chunk(id)? {
-            self.refer(place, recorded);
+        if let Some((place, recorded)) = self.lasting_chunk(id)? {
+            self.refer(place.pack, recorded);
             return Ok(id);
         }
         let bases = self.section_base(votes, number)?;
@@ -193,14 +199,16 @@ impl WriteSession<'_> {
         };
         let sections = map.sections();
         let Some(id) = sections.get(number).or(sections.last()) else { return Ok(Vec::new()) };
-        let Some((place, _)) = self.store.find_chunk(*id)? else { return Ok(Vec::new()) };
-        self.store.base_of_depth(place)
+        let Some((place, _)) = self.lasting_chunk(*id)? else { return Ok(Vec::new()) };
+        let mut bases = self.store.base_of_depth(place)?;
+        bases.retain(|place| !self.store.doomed.contains(&place.pack));
+        Ok(bases)
     }
 
     /// A pack that no record names must be named by ours if we refer to it.
-    fn refer(&mut self, place: Place, recorded: bool) {
-        if !recorded && !self.packs.contains(&place.pack) {
-            self.adopted.insert(place.pack);
+    pub(super) fn refer(&mut self, pack: Id, recorded: bool) {
+        if !recorded && !self.packs.contains(&pack) {
+            self.adopted.insert(pack);
         }
     }
 

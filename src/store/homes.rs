@@ -99,7 +99,7 @@ impl Homes {
 }
 
 impl Store {
-    /// What threads need to know of directories: all that have a pack.
+    /// What threads need to know of directories: all that have a pack which stays.
     pub(super) fn homes(&self) -> Result<Arc<Homes>> {
         if let Some(known) = &*self.homes.borrow() {
             return Ok(Arc::clone(known));
@@ -128,7 +128,7 @@ impl Store {
         Ok(Home::Moved(moved))
     }
 
-    /// Where the pieces of a kept directory are.
+    /// Where the pieces of a kept directory are that stay.
     pub(super) fn kept_pieces(&self, directory: Id) -> Result<Vec<Place>> {
         let mut places = self.catalog.directory_pieces(directory)?;
         places.retain(|place| !self.doomed.contains(&place.pack));
@@ -138,7 +138,7 @@ impl Store {
     /// The directory with this id, whose pack is gone.
     pub(super) fn kept_directory(&self, id: Id) -> Result<Directory> {
         let mut pieces = Pieces::default();
-        for place in self.kept_pieces(id)? {
+        for place in self.catalog.directory_pieces(id)? {
             let chunk = match self.chunk_at(place) {
                 // Another pack may have the same piece.
                 Err(error) if error.is_damage() => continue,
@@ -149,9 +149,16 @@ impl Store {
         pieces.finish(id).ok_or(StoreError::NoDirectory { id })
     }
 
-    /// Finds the chunks of a directory by their ids.
+    /// Finds the chunks of a directory by their ids: of one that is kept, or whose
+    /// pack is about to go.
     fn look_up(&self, directory: Id) -> Result<Moved> {
-        let ids = self.kept_directory(directory)?.ids;
+        let goes = self.catalog.pack_by_directory(directory)?;
+        let ids = match (self.kept_directory(directory), goes) {
+            (Err(error), Some(row)) if error.is_damage() => {
+                self.pack(row.id)?.directory().ids.clone()
+            }
+            (kept, _) => kept?.ids,
+        };
         let mut moved =
             Moved { directory, packs: Vec::new(), places: Vec::with_capacity(ids.len()) };
         let mut numbers: HashMap<Id, u32> = HashMap::new();
@@ -177,7 +184,9 @@ impl Store {
 
     /// The place after another, if this chunk is there.
     pub(super) fn next_to(&self, last: Option<Place>, id: Id) -> Result<Option<Place>> {
-        let Some(last) = last else { return Ok(None) };
+        let Some(last) = last.filter(|last| !self.doomed.contains(&last.pack)) else {
+            return Ok(None);
+        };
         let next = Place { position: last.position + 1, ..last };
         let pack = self.pack(next.pack)?;
         Ok((pack.directory().ids.get(in_memory(next.position)) == Some(&id)).then_some(next))

@@ -125,7 +125,7 @@ pub struct Store {
     /// Where the chunks of directories are, as the catalog says; `None` where that
     /// may have changed.
     homes: RefCell<Option<Arc<Homes>>>,
-    /// Packs that are about to be removed: for this process as good as gone.
+    /// Packs that are about to be removed, unless it turns out that they are needed.
     doomed: HashSet<Id>,
     /// The blobs that are being read in an order that was told before.
     ahead: RefCell<Option<Arc<Reencoding>>>,
@@ -206,6 +206,8 @@ impl Store {
         };
         if options.hold {
             store.hold();
+        } else if let Ok(generation) = Generation::current(&*store.fs, &store.layout) {
+            store.doom(&generation);
         }
         match store.bring_up_to_date(found) {
             Err(StoreError::Catalog(error)) if error.is_damage() => {
@@ -229,7 +231,8 @@ impl Store {
         }
     }
 
-    /// Takes no notice from here on of packs that are about to be removed.
+    /// Takes packs that are about to be removed from here on only where nothing else
+    /// has what is asked for, and builds nothing upon them.
     fn doom(&mut self, generation: &Generation) {
         let doomed: HashSet<Id> = generation.doomed.keys().copied().collect();
         if doomed != self.doomed {
@@ -308,12 +311,12 @@ impl Store {
         Ok(self.blob_in(digest)?.map(|(row, _)| row))
     }
 
-    /// The same, with those of the packs that it is in that no record names.
+    /// The same, with all packs that it is in.
     fn blob_in(&self, digest: Digest) -> Result<Option<(BlobRow, Vec<Id>)>> {
         loop {
             let Some(row) = self.blob_row(digest)? else { return Ok(None) };
             match self.state_of(digest, row) {
-                Ok(State::Whole { unrecorded }) => return Ok(Some((row, unrecorded))),
+                Ok(State::Whole { packs }) => return Ok(Some((row, packs))),
                 // Another pack may hold what this one has lost.
                 Ok(State::Lost(pack)) => {
                     self.homes.take();
@@ -327,7 +330,7 @@ impl Store {
 
     /// Opens every pack that the recipes name of a blob and of what it stands on.
     fn state_of(&self, digest: Digest, row: BlobRow) -> Result<State> {
-        let mut unrecorded = Vec::new();
+        let mut all = Vec::new();
         let (mut above, mut next) = (Vec::new(), Some((digest, row)));
         while let Some((digest, row)) = next.take() {
             check_chain(&above, digest)?;
@@ -350,12 +353,10 @@ impl Store {
                 if !self.is_sound(pack)? {
                     return Ok(State::Lost(pack));
                 }
-                if !self.catalog.pack(pack)?.is_some_and(|row| row.recorded) {
-                    unrecorded.push(pack);
-                }
+                all.push(pack);
             }
         }
-        Ok(State::Whole { unrecorded })
+        Ok(State::Whole { packs: all })
     }
 
     /// Starts to add to the store.
@@ -392,8 +393,8 @@ impl Store {
 
 /// What packs hold a blob.
 enum State {
-    /// Some that can be opened; these of them no record names.
-    Whole { unrecorded: Vec<Id> },
+    /// These, all of which can be opened.
+    Whole { packs: Vec<Id> },
     /// This one can't be opened.
     Lost(Id),
 }

@@ -64,7 +64,9 @@ impl Store {
 
     /// What the catalog says of where a chunk is, and whether a record names that pack.
     pub(super) fn known_chunk(&self, id: Id) -> Result<Option<(Place, bool)>> {
-        Ok(self.catalog.chunk_where(id, |place| !self.doomed.contains(&place.pack))?)
+        let stays = self.catalog.chunk_where(id, |place| !self.doomed.contains(&place.pack))?;
+        // What is doomed may be needed after all.
+        stays.map_or_else(|| Ok(self.catalog.chunk(id)?), |found| Ok(Some(found)))
     }
 
     /// Where a chunk is in a pack that can be read and isn't one of these.

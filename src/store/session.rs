@@ -137,10 +137,14 @@ impl<'s> WriteSession<'s> {
         if let Some(size) = self.blobs.get(&digest) {
             return Ok(Some(*size));
         }
-        let Some((row, unrecorded)) = self.store.blob_in(digest)? else { return Ok(None) };
-        // Our record must name them.
-        let others = unrecorded.into_iter().filter(|pack| !self.packs.contains(pack));
-        self.adopted.extend(others);
+        let Some((row, packs)) = self.store.blob_in(digest)? else { return Ok(None) };
+        if packs.iter().any(|pack| self.store.doomed.contains(pack)) {
+            return Ok(None);
+        }
+        for pack in packs {
+            let recorded = self.store.catalog.pack(pack)?.is_some_and(|row| row.recorded);
+            self.refer(pack, recorded);
+        }
         self.blobs.insert(digest, row.size);
         Ok(Some(row.size))
     }

@@ -143,24 +143,12 @@ impl Collection<'_> {
         self.needed.extend(needed(self.store)?);
         let must = self.workspace.generation.doomed.keys().copied().collect();
         let bounds = Bounds { waste: self.waste, again, must };
-        let plan = match self.plan_within(&bounds) {
-            // A process that is older than the last collection may have named what was
-            // doomed in that; then nothing is doomed for us.
-            Err(error) if error.is_damage() && !bounds.must.is_empty() => {
-                self.store.doom(&Generation::default());
-                self.plan_within(&bounds)?
-            }
-            plan => plan?,
-        };
-        Ok((plan, Records::read(self.store)?))
-    }
-
-    fn plan_within(&mut self, bounds: &Bounds) -> Result<Plan> {
         self.marks = Marks::default();
         for digest in &self.needed {
             self.marks.blob(self.store, *digest)?;
         }
-        plan(self.store, &mut self.marks, bounds)
+        let plan = plan(self.store, &mut self.marks, &bounds)?;
+        Ok((plan, Records::read(self.store)?))
     }
 
     /// Lets new packs take the place of old ones.
@@ -176,6 +164,8 @@ impl Collection<'_> {
         let mut collected = summary(plan, &obsolete);
         collected.written = written.bytes;
         let mut goes: HashSet<Id> = plan.dead.iter().chain(&plan.again).copied().collect();
+        // What a collection left that didn't end may be what this one made again.
+        goes.retain(|id| !written.packs.contains(id));
         if goes.is_empty() && obsolete.is_empty() {
             return Ok(Outcome { collected, waiting_for: Vec::new() });
         }
@@ -277,18 +267,27 @@ impl Collection<'_> {
     /// Removes records that are obsolete, or older collections.
     fn remove_records(&mut self, records: &Records, obsolete: &Obsolete) -> Result<()> {
         let others: Vec<Id> = obsolete.others.iter().copied().chain(records.repacks()).collect();
-        for ids in [&obsolete.saves_and_tags, &others] {
-            let mut folders = BTreeSet::new();
-            for id in ids {
-                let path = self.store.layout.record(*id);
-                remove(&*self.store.fs, &path)?;
-                folders.extend(path.parent().map(std::path::Path::to_owned));
+        self.remove_files(&obsolete.saves_and_tags)?;
+        if !others.is_empty() {
+            // Whoever removed what these speak of may have ended before that was durable.
+            let folder = self.store.layout.records();
+            for name in self.store.fs.list(&folder)? {
+                self.store.fs.sync_dir(&folder.join(name))?;
             }
-            for folder in folders {
-                self.store.fs.sync_dir(&folder)?;
-            }
+            self.remove_files(&others)?;
         }
         self.store.bring_up_to_date(Found::Usable)
+    }
+
+    /// Removes records, durably.
+    fn remove_files(&self, records: &[Id]) -> Result<()> {
+        let mut folders = BTreeSet::new();
+        for id in records {
+            let path = self.store.layout.record(*id);
+            remove(&*self.store.fs, &path)?;
+            folders.extend(path.parent().map(std::path::Path::to_owned));
+        }
+        folders.iter().try_for_each(|folder| Ok(self.store.fs.sync_dir(folder)?))
     }
 
     /// Removes packs from the catalog, and then their files. Returns their bytes.
@@ -301,8 +300,16 @@ impl Collection<'_> {
         let ids: Vec<Id> = goes.iter().copied().collect();
         self.store.catalog.forget_packs(&ids)?;
         self.store.forget_places();
+        let mut folders = BTreeSet::new();
         for id in goes {
-            remove(&*self.store.fs, &self.store.layout.pack(*id))?;
+            let path = self.store.layout.pack(*id);
+            remove(&*self.store.fs, &path)?;
+            folders.extend(path.parent().map(std::path::Path::to_owned));
+        }
+        // One that came back would be taken for one that stays when nothing is doomed
+        // any more, and what it stands on may be gone.
+        for folder in folders {
+            self.store.fs.sync_dir(&folder)?;
         }
         Ok(bytes)
     }

@@ -9,7 +9,7 @@
 use std::collections::HashSet;
 
 use super::deltas::Deltas;
-use super::marks::{ELSEWHERE, LIVE, Marks, SUPPORT};
+use super::marks::{ELSEWHERE, LIVE, Marks};
 use crate::catalog::Place;
 use crate::digest::Id;
 use crate::pack::format::PackKind;
@@ -71,6 +71,7 @@ pub(super) struct Bounds {
 pub(super) fn plan(store: &Store, marks: &mut Marks, bounds: &Bounds) -> Result<Plan> {
     let mut plan = Plan::default();
     let deltas = Deltas::collect(store, marks)?;
+    mark_kept(store, marks, &deltas)?;
     let mut again = HashSet::new();
     if bounds.again {
         plan.rebased = deltas.worth_rebasing(store, marks)?;
@@ -85,6 +86,9 @@ pub(super) fn plan(store: &Store, marks: &mut Marks, bounds: &Bounds) -> Result<
     plan.judge(store, marks)?;
     plan.settle(&again);
     plan.find_elsewhere(store, marks)?;
+    // What was found stands on others, perhaps.
+    let deltas = Deltas::collect(store, marks)?;
+    deltas.support(store, marks, &plan.rebased)?;
     plan.find_outliving(store, marks, &deltas)?;
     Ok(plan)
 }
@@ -187,12 +191,11 @@ impl Plan {
                 let Some(there) = store.other_place(*chunk, &again)? else { continue };
                 // What stands on it must be able to stand on the other.
                 if store.depth_of(there)? <= store.depth_of(here)? {
-                    marks.mark(store, there, 1, marks.of(here) & (LIVE | SUPPORT))?;
+                    marks.mark(store, there, 1, LIVE)?;
                     marks.mark(store, here, 1, ELSEWHERE)?;
                 }
             }
         }
-        self.dead.retain(|id| !marks.any(*id));
         Ok(())
     }
 
@@ -216,10 +219,22 @@ impl Plan {
             }
         }
         self.outliving.sort_unstable();
-        // A pack with pieces of these isn't dead.
+        // A pack with pieces of these isn't dead, nor one with what was found there.
         self.dead.retain(|id| !marks.any(*id));
         Ok(())
     }
+}
+
+/// Marks the pieces of directories that something names and whose packs are gone.
+fn mark_kept(store: &Store, marks: &mut Marks, deltas: &Deltas) -> Result<()> {
+    let mut named = marks.named.clone();
+    deltas.add_named(store, marks, &HashSet::new(), &mut named)?;
+    for directory in named {
+        for place in store.kept_pieces(directory)? {
+            marks.mark(store, place, 1, LIVE)?;
+        }
+    }
+    Ok(())
 }
 
 /// The stored bytes of a frame that nothing needs.
