@@ -12,8 +12,8 @@ use orlop::store::record::{SaveRecord, Source};
 use orlop::store::{Store, WriteSession};
 use orlop::time::Time;
 
+use crate::format::chunks::Way;
 use crate::format::samples;
-use crate::format::store::Way;
 use crate::format::{bytes, read};
 use crate::support::Scratch;
 use crate::support::stores::{NOW, open_disk};

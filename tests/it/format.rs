@@ -9,13 +9,15 @@
 
 pub(crate) mod blob;
 pub(crate) mod bytes;
+pub(crate) mod chunks;
+mod collected;
 pub(crate) mod compressed;
 mod names;
 pub(crate) mod pack;
 pub(crate) mod samples;
 pub(crate) mod store;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 
@@ -24,32 +26,54 @@ use serde_json::Value;
 use crate::support::{Scratch, docker, hello};
 use blob::Blob;
 use bytes::{Hash, id, index};
-use store::{Chunking, Chunks, Revision, Way};
+use chunks::{Chunks, Way};
+use names::Key;
+use store::{Chunking, Revision};
 
 /// All that a store says.
 #[derive(Debug, Default)]
 pub(crate) struct Read {
-    /// The layers of each image, by reference.
+    /// The layers of each image, by reference, as saves gave them.
     images: HashMap<String, Vec<Hash>>,
+    /// The layers of each revision that wasn't removed.
+    revisions: BTreeMap<Key, Vec<Hash>>,
     pub(crate) blobs: HashMap<Hash, Blob>,
     chunks: Chunks,
 }
 
 /// Reads a store, record after record; what a record needs must be there by then.
+/// Where garbage was collected, all packs come first.
 pub(crate) fn read(store: &Path, way: Way) -> Read {
     let mut read = Read::default();
-    for record in store::records(store) {
-        read.chunks.add(store, &record.packs, way);
-        for revision in &record.revisions {
+    let records = store::records(store);
+    let removed = names::read(store).removed;
+    read.chunks.collected = records.iter().any(|record| record.collected);
+    if read.chunks.collected {
+        let packs = store::packs(store, &records);
+        read.chunks.add_bytes(store::read_packs(store, &packs, way), way);
+    }
+    for record in &records {
+        if !read.chunks.collected {
+            read.chunks.add_bytes(store::read_packs(store, &record.packs, way), way);
+        }
+        for (position, revision) in (0..).zip(&record.revisions) {
+            let key = (bytes::hex(&record.id()), position);
+            if removed.contains(&key) && read.chunks.collected {
+                continue;
+            }
             let layers = revision_of(&mut read, revision);
             for reference in &revision.references {
                 read.images.insert(reference.clone(), layers.clone());
             }
+            read.revisions.insert(key, layers);
         }
     }
     let others: Vec<Hash> = read.chunks.blobs().copied().collect();
     for digest in others {
-        get(&mut read, &digest);
+        // What nothing needs may not be whole any more.
+        if !read.chunks.collected || !blob::recipes(&read.chunks, &digest).is_empty() {
+            get(&mut read, &digest);
+        }
     }
     read
 }
@@ -57,7 +81,11 @@ pub(crate) fn read(store: &Path, way: Way) -> Read {
 /// A blob: by each of its recipes, that must agree.
 fn get<'a>(read: &'a mut Read, digest: &Hash) -> &'a Blob {
     if !read.blobs.contains_key(digest) {
-        let recipes = read.chunks.recipes(digest);
+        let recipes = if read.chunks.collected {
+            blob::recipes(&read.chunks, digest)
+        } else {
+            read.chunks.recipes(digest).iter().collect()
+        };
         assert_ne!(recipes.len(), 0, "no recipe for {}", bytes::hex(digest));
         let mut blobs = recipes.iter().map(|recipe| blob::rebuild(&read.chunks, digest, recipe));
         let mut blob = blobs.next().unwrap();
@@ -94,10 +122,14 @@ fn revision_of(read: &mut Read, revision: &Revision) -> Vec<Hash> {
     layers.into_iter().map(|(digest, _)| digest).collect()
 }
 
-/// The archives that were saved, in order: name and bytes.
+/// The archives that were saved and are kept, in order: name and bytes.
 fn archives(store: &Path, read: &mut Read) -> Vec<(String, Vec<u8>)> {
     let mut archives = Vec::new();
-    for record in store::records(store) {
+    for record in store::records(store).into_iter().filter(|record| record.kind == "save") {
+        let mut keys = (0..).zip(&record.revisions).map(|(at, _)| (bytes::hex(&record.id()), at));
+        if !keys.all(|key| read.revisions.contains_key(&key)) {
+            continue;
+        }
         let (assembly, size) = record.assembly.unwrap();
         let assembly = get(read, &assembly).bytes.clone();
         let mut cursor = bytes::Cursor::new(&assembly);
@@ -204,6 +236,8 @@ fn the_document_is_enough_to_read_a_store() {
     let cut: usize = read.blobs.values().map(|blob| check_cuts(blob, &gear, chunking)).sum();
     assert!(cut > 10, "{cut} contents were cut");
     check_coverage(&read);
+    let seen = &read.chunks.seen;
+    assert_eq!((seen.deeper, seen.lost, seen.same), (0, 0, 0), "{seen:?}");
 }
 
 /// The store must have held every feature of the format that the program uses.

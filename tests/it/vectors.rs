@@ -9,6 +9,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something is wrong")]
 
 mod actions;
+mod kept;
 mod standing;
 
 use orlop::chunk::cutter;
@@ -24,8 +25,8 @@ use orlop::store::record::{Platform, Revision, Root, SaveRecord, Source};
 use orlop::varint;
 
 use crate::format::bytes::{self, hex, unhex};
+use crate::format::chunks::{Chunks, Way};
 use crate::format::samples::Random;
-use crate::format::store::{Chunks, Way};
 use crate::format::{blob, pack, store};
 
 const DOCUMENT: &str = include_str!("../../docs/FORMAT.md");
@@ -92,6 +93,8 @@ fn every_vector_is_checked() {
         "pack-stored",
         "pack-zstd",
         "pack-optimized",
+        "pack-generation",
+        "kept-directory",
         "section-chunks",
         "section-tar",
         "recipe-bytes",
@@ -275,6 +278,10 @@ fn packs() {
     let header =
         hex(&pack_header(PackKind::Data, PackFeatures { optimized: true, generation: None }));
     check("pack-optimized", &[("pack header", header)]);
+    let header =
+        pack_header(PackKind::Data, PackFeatures { optimized: false, generation: Some(3) });
+    assert_eq!(pack::features(&header), ["c generation-3"]);
+    check("pack-generation", &[("pack header", hex(&header))]);
     for parts in [&stored, &zstd] {
         let bytes = whole(parts);
         let footer = bytes[bytes.len() - 96..].try_into().unwrap();

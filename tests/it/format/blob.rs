@@ -4,8 +4,9 @@
 //! from is the business of `store`.
 
 use crate::format::bytes::{Cursor, Hash, index};
+use crate::format::chunks::Chunks;
 use crate::format::compressed::{self, Replay};
-use crate::format::store::{Chunking, Chunks, check};
+use crate::format::store::{Chunking, check};
 
 /// A run of chunks: virtual first, directory, first, count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,8 +151,8 @@ fn rebuild_deep(chunks: &Chunks, asked: &Hash, bytes: &[u8], above: usize) -> Bl
     let Recipe { digest, size, body } = recipe(bytes);
     assert_eq!(digest, *asked);
     let below = |of: &Hash| {
-        let recipe = chunks.recipes(of).first().expect("a recipe of what it stands on");
-        rebuild_deep(chunks, of, recipe, above + 1)
+        let recipes = recipes_deep(chunks, of, above + 1);
+        rebuild_deep(chunks, of, recipes.first().expect("a recipe of what it stands on"), above + 1)
     };
     let mut blob = match body {
         Body::Encode { of, replay } => {
@@ -171,6 +172,47 @@ fn rebuild_deep(chunks: &Chunks, asked: &Hash, bytes: &[u8], above: usize) -> Bl
     assert_eq!(blob.bytes.len() as u64, size);
     check(&blob.bytes, asked);
     blob
+}
+
+/// The recipes of a blob for which all is there.
+pub(crate) fn recipes<'a>(chunks: &'a Chunks, digest: &Hash) -> Vec<&'a Vec<u8>> {
+    recipes_deep(chunks, digest, 0)
+}
+
+fn recipes_deep<'a>(chunks: &'a Chunks, digest: &Hash, above: usize) -> Vec<&'a Vec<u8>> {
+    assert!(above <= 4, "too deep");
+    let below = |of: &Hash| !recipes_deep(chunks, of, above + 1).is_empty();
+    let all_there = |bytes: &&Vec<u8>| match recipe(bytes).body {
+        Body::Bytes(_) => true,
+        Body::Encode { of, .. } => below(&of),
+        Body::Decode { of, sections, .. } => {
+            below(&of) && sections.iter().all(|id| chunks.find_section(id).is_some())
+        }
+        Body::Sections { directories, spans, sections, .. } => {
+            let sections: Option<Vec<Section<'_>>> =
+                sections.iter().map(|id| chunks.find_section(id).map(section)).collect();
+            sections.is_some_and(|sections| {
+                let places = places(&directories, &spans, &sections);
+                places.iter().all(|(directory, at)| chunks.find(directory, *at).is_some())
+            })
+        }
+    };
+    chunks.recipes(digest).iter().filter(all_there).collect()
+}
+
+/// The chunks of a content: directory and position.
+pub(crate) fn places(
+    directories: &[Hash],
+    spans: &[Span],
+    sections: &[Section<'_>],
+) -> Vec<(Hash, u64)> {
+    let numbers = sections.iter().flat_map(Section::runs).flat_map(|(first, n)| first..first + n);
+    let place = |number| {
+        let span = spans.iter().rfind(|span| span.start <= number).expect("a span");
+        assert!(number < span.start + span.count, "no span has {number}");
+        (directories[index(span.directory)], span.first + (number - span.start))
+    };
+    numbers.map(place).collect()
 }
 
 /// What sections without content say of a blob, which they must make of itself.
@@ -198,11 +240,8 @@ fn from_chunks(chunks: &Chunks, size: u64, body: &Body) -> Blob {
             let sections: Vec<Section<'_>> =
                 sections.iter().map(|id| section(chunks.section(id))).collect();
             blob.sections = sections.len();
-            for number in sections.iter().flat_map(Section::runs).flat_map(|(v, n)| v..v + n) {
-                let span = spans.iter().rfind(|span| span.start <= number).expect("a span");
-                assert!(number < span.start + span.count, "no span has {number}");
-                let directory = &directories[index(span.directory)];
-                let chunk = chunks.at(directory, span.first + (number - span.start));
+            for (directory, position) in places(directories, spans, &sections) {
+                let chunk = chunks.at(&directory, position);
                 blob.content.extend(chunk);
                 blob.chunks.push(chunk.len());
             }

@@ -11,14 +11,15 @@ use super::store::list;
 use crate::support::{Scratch, hello};
 
 /// Record and position.
-type Key = (String, u64);
+pub(super) type Key = (String, u64);
 
 /// What a store's names mean.
 #[derive(Debug, Default)]
-struct Names {
-    /// Of each name, the saves of the revisions that it means, the first given first.
-    names: BTreeMap<String, Vec<String>>,
+pub(super) struct Names {
+    /// Of each name, the revisions that it means, the first given first.
+    pub(super) meant: BTreeMap<String, Vec<Key>>,
     pinned: BTreeSet<String>,
+    pub(super) removed: BTreeSet<Key>,
 }
 
 fn text(value: &Value) -> String {
@@ -59,7 +60,7 @@ fn undone(records: &[(String, Value)]) -> BTreeSet<String> {
     undone
 }
 
-fn read(store: &Path) -> Names {
+pub(super) fn read(store: &Path) -> Names {
     let records = records(store);
     let undone = undone(&records);
     let counting = || records.iter().filter(|(id, _)| !undone.contains(id));
@@ -74,7 +75,7 @@ fn read(store: &Path) -> Names {
     let mut give = |reference: &Value, given: Key, of: Key| {
         let reference = text(reference);
         if !removed.contains(&of) && !taken.contains(&(reference.clone(), given)) {
-            found.names.entry(reference).or_default().push(of.0);
+            found.meant.entry(reference).or_default().push(of);
         }
     };
     let mut pins: HashMap<Key, bool> = HashMap::new();
@@ -101,6 +102,7 @@ fn read(store: &Path) -> Names {
     }
     let pinned = pins.into_iter().filter(|(of, pinned)| *pinned && !removed.contains(of));
     found.pinned = pinned.map(|((record, _), _)| record).collect();
+    found.removed = removed;
     found
 }
 
@@ -118,6 +120,21 @@ fn listed(scratch: &Scratch, all: bool) -> (BTreeSet<(String, String)>, BTreeSet
         }
     }
     (names, pinned)
+}
+
+/// What the text says must be what the program says. Returns the former.
+pub(super) fn agree(scratch: &Scratch, after: &[&str]) -> Names {
+    let names = read(&scratch.store());
+    let pairs = |all: bool| -> BTreeSet<(String, String)> {
+        let shown = |(name, given): (&String, &Vec<Key>)| {
+            let from = if all { 0 } else { given.len() - 1 };
+            given[from..].iter().map(|of| (name.clone(), of.0.clone())).collect::<Vec<_>>()
+        };
+        names.meant.iter().flat_map(shown).collect()
+    };
+    assert_eq!(listed(scratch, true), (pairs(true), names.pinned.clone()), "{after:?}");
+    assert_eq!(listed(scratch, false).0, pairs(false), "{after:?}");
+    names
 }
 
 #[test]
@@ -160,15 +177,6 @@ fn the_document_is_enough_to_know_what_names_mean() {
     ];
     for step in steps {
         scratch.ok(*step);
-        let names = read(&scratch.store());
-        let pairs = |all: bool| -> BTreeSet<(String, String)> {
-            let shown = |(name, saves): (&String, &Vec<String>)| {
-                let from = if all { 0 } else { saves.len() - 1 };
-                saves[from..].iter().map(|save| (name.clone(), save.clone())).collect::<Vec<_>>()
-            };
-            names.names.iter().flat_map(shown).collect()
-        };
-        assert_eq!(listed(&scratch, true), (pairs(true), names.pinned.clone()), "{step:?}");
-        assert_eq!(listed(&scratch, false).0, pairs(false), "{step:?}");
+        agree(&scratch, step);
     }
 }

@@ -57,8 +57,9 @@ pub(crate) struct Tail {
     pub(crate) offset: u64,
 }
 
-/// Reads a pack header: the kind, and where the first frame is.
-pub(crate) fn header(pack: &[u8]) -> (u8, usize) {
+/// Reads a pack header: the kind, the lines of the feature list, and where the first
+/// frame is.
+fn whole_header(pack: &[u8]) -> (u8, Vec<&str>, usize) {
     let mut cursor = Cursor::new(pack);
     assert_eq!(cursor.take(8), b"ORLOPACK");
     assert_eq!(cursor.u16(), 1, "version");
@@ -67,14 +68,27 @@ pub(crate) fn header(pack: &[u8]) -> (u8, usize) {
     assert_eq!(cursor.u8(), 0, "cipher");
     let length = cursor.u32();
     assert!(length <= 4096, "{length} bytes of features");
-    for line in cursor.take(index(length)).split_inclusive(|&byte| byte == b'\n') {
-        let line = line.strip_suffix(b"\n").expect("a line feed");
-        assert!(!line.starts_with(b"x "), "a feature we don't know");
-        assert!(line.starts_with(b"c ") || line.starts_with(b"r "), "{line:?}");
+    let list = str::from_utf8(cursor.take(index(length))).unwrap();
+    let lines = list.split_inclusive('\n').map(|line| line.strip_suffix('\n').expect("its end"));
+    let features: Vec<&str> = lines.collect();
+    for line in &features {
+        assert!(!line.starts_with("x "), "a feature we don't know");
+        assert!(line.starts_with("c ") || line.starts_with("r "), "{line:?}");
     }
     let end = pack.len() - cursor.len();
     assert_eq!(cursor.take(8), &id(&pack[..end])[..8], "hash of the pack header");
-    (kind, end + 8)
+    (kind, features, end + 8)
+}
+
+/// Reads a pack header: the kind, and where the first frame is.
+pub(crate) fn header(pack: &[u8]) -> (u8, usize) {
+    let (kind, _, end) = whole_header(pack);
+    (kind, end)
+}
+
+/// The lines of a pack's feature list.
+pub(crate) fn features(pack: &[u8]) -> Vec<&str> {
+    whole_header(pack).1
 }
 
 /// Reads the frame at this offset. None: there is no frame.
@@ -187,7 +201,7 @@ pub(crate) fn directory_bytes(directory: &Directory) -> Vec<u8> {
 }
 
 /// Reads a directory.
-fn directory(bytes: &[u8]) -> Directory {
+pub(crate) fn directory(bytes: &[u8]) -> Directory {
     let mut cursor = Cursor::new(bytes);
     assert_eq!(cursor.take(8), b"ORLOPDIR");
     let count = cursor.u32();

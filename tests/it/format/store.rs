@@ -1,26 +1,17 @@
-//! The store header, records, and the chunks of many packs, sections 3, 4 and 7 of
+//! The store header, records, and which packs they name, sections 3, 7 and 10.1 of
 //! docs/FORMAT.md.
 //!
-//! Holds all decoded chunks in memory: made for small stores. What the text
-//! forbids is a panic. Knows the fields of records that a reader needs, not more.
+//! What the text forbids is a panic. Knows the fields of records that a reader
+//! needs, not more.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use crate::format::bytes::{Hash, digest, hash, hex, id, index};
-use crate::format::pack::{self, Frame};
-
-/// How packs are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// Front and back are both read, and compared.
-    Whole,
-    /// The back isn't looked at, nor is the hash of the file.
-    Scan,
-}
+use crate::format::chunks::Way;
 
 /// The parameters of the cutter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,16 +73,28 @@ pub(crate) struct Revision {
     pub(crate) not_shipped: HashSet<Hash>,
 }
 
-/// A record of the kind `save`.
+/// A record, as far as it says what there is.
 #[derive(Debug, Clone)]
 pub(crate) struct Record {
     order: (String, u64, Hash),
-    /// The name of the archive.
+    pub(crate) kind: String,
+    /// The name of the archive that was saved.
     pub(crate) name: String,
     /// The blob that puts the archive together, and the length of that.
     pub(crate) assembly: Option<(Hash, u64)>,
     pub(crate) packs: Vec<Hash>,
+    /// Packs that may be missing.
+    dropped: Vec<Hash>,
+    /// Whether it is of a collection.
+    pub(crate) collected: bool,
     pub(crate) revisions: Vec<Revision>,
+}
+
+impl Record {
+    /// Its id.
+    pub(crate) fn id(&self) -> Hash {
+        self.order.2
+    }
 }
 
 /// A digest as it is written in JSON.
@@ -115,24 +118,85 @@ fn revision(value: &Value) -> Revision {
 pub(crate) fn record(bytes: &[u8]) -> Record {
     let record: Value = serde_json::from_slice(bytes).unwrap();
     assert_eq!(record["format"], 1);
-    assert_eq!(record["kind"], "save");
     no_refused_features(&record);
+    let kind = record["kind"].as_str().unwrap().to_owned();
+    let known = ["save", "tag", "remove", "pin", "undo", "repack"].contains(&&*kind);
+    assert!(known, "a record of the kind {kind}");
     let saved_at = record["saved_at"].as_str().unwrap().to_owned();
     assert_eq!((saved_at.len(), saved_at.as_bytes()[29]), (30, b'Z'), "{saved_at}");
-    let archive = &record["archive"];
-    let assembly = Some(&record["assembly"]).filter(|digest| !digest.is_null()).map(|digest| {
-        assert!(archive["compression"].is_null(), "none of these was compressed");
-        (digest_of(digest), archive["size"].as_u64().unwrap())
-    });
-    assert_eq!(assembly.is_none(), archive.is_null());
-    let packs = record["packs"].as_array().unwrap();
-    Record {
+    let packs = |name: &str| -> Vec<Hash> {
+        record[name].as_array().unwrap().iter().map(|id| hash(id.as_str().unwrap())).collect()
+    };
+    let mut read = Record {
         order: (saved_at, record["sequence"].as_u64().unwrap(), id(bytes)),
-        name: record["source"]["name"].as_str().unwrap().to_owned(),
-        assembly,
-        packs: packs.iter().map(|pack| hash(pack.as_str().unwrap())).collect(),
-        revisions: record["revisions"].as_array().unwrap().iter().map(revision).collect(),
+        kind,
+        name: String::new(),
+        assembly: None,
+        packs: Vec::new(),
+        dropped: Vec::new(),
+        collected: false,
+        revisions: Vec::new(),
+    };
+    match &*read.kind {
+        "save" => {
+            record["source"]["name"].as_str().unwrap().clone_into(&mut read.name);
+            read.packs = packs("packs");
+            let archive = &record["archive"];
+            let assembly = Some(&record["assembly"]).filter(|digest| !digest.is_null());
+            read.assembly = assembly.map(|digest| {
+                assert!(archive["compression"].is_null(), "none of these was compressed");
+                (digest_of(digest), archive["size"].as_u64().unwrap())
+            });
+            assert_eq!(read.assembly.is_none(), archive.is_null());
+            read.revisions = record["revisions"].as_array().unwrap().iter().map(revision).collect();
+        }
+        "repack" => {
+            read.packs = packs("packs");
+            read.dropped = packs("dropped");
+            read.collected = record.get("optimized").is_none_or(|is| is == false);
+        }
+        _ => {}
     }
+    read
+}
+
+/// The packs that are about to be removed, as the open generation says.
+pub(crate) fn doomed(store: &Path) -> HashSet<Hash> {
+    let folder = store.join("tmp/gc");
+    let files = fs::read_dir(&folder).into_iter().flatten().map(|entry| entry.unwrap());
+    let number = |name: &str| name.strip_suffix(".json")?.parse::<u64>().ok();
+    let open = files.filter_map(|file| number(file.file_name().to_str().unwrap())).max();
+    let Some(number) = open else { return HashSet::new() };
+    let bytes = fs::read(folder.join(format!("{number}.json"))).unwrap();
+    let generation: Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(generation["number"], number);
+    let doomed = generation["doomed"].as_object().unwrap();
+    assert!(doomed.values().all(|since| since.as_u64().unwrap() <= number));
+    doomed.keys().map(|id| hash(id)).collect()
+}
+
+/// The packs that records name and that aren't about to be removed. One that is
+/// missing must have been dropped.
+pub(crate) fn packs(store: &Path, records: &[Record]) -> Vec<Hash> {
+    let dropped: HashSet<&Hash> = records.iter().flat_map(|record| &record.dropped).collect();
+    let doomed = doomed(store);
+    let (mut packs, mut known) = (Vec::new(), HashSet::new());
+    for pack in records.iter().flat_map(|record| &record.packs) {
+        if !known.insert(pack) || doomed.contains(pack) {
+            continue;
+        }
+        if file_of(store, pack).exists() {
+            packs.push(*pack);
+        } else {
+            assert!(dropped.contains(pack), "pack {} is missing", hex(pack));
+        }
+    }
+    packs
+}
+
+fn file_of(store: &Path, pack: &Hash) -> PathBuf {
+    let digits = hex(pack);
+    store.join(format!("packs/{}/{digits}.pack", &digits[..2]))
 }
 
 /// All records, in order.
@@ -147,140 +211,14 @@ pub(crate) fn records(store: &Path) -> Vec<Record> {
     records
 }
 
-/// A chunk, and the depth of its frame.
-#[derive(Debug, Clone)]
-struct Chunk {
-    bytes: Vec<u8>,
-    depth: u8,
-}
-
-/// How often something was met, to know that it was tested.
-#[derive(Debug, Default)]
-pub(crate) struct Seen {
-    /// (pack kind, codec, depth): frames.
-    pub(crate) frames: HashMap<(u8, u8, u8), usize>,
-    /// Frames with bases in other packs.
-    pub(crate) foreign_bases: usize,
-}
-
-/// The chunks of the packs that were added so far.
-#[derive(Debug, Default)]
-pub(crate) struct Chunks {
-    directories: HashMap<Hash, Vec<Chunk>>,
-    sections: HashMap<Hash, Vec<u8>>,
-    recipes: HashMap<Hash, Vec<Vec<u8>>>,
-    pub(crate) seen: Seen,
-}
-
-impl Chunks {
-    /// Adds packs from files.
-    pub(crate) fn add(&mut self, store: &Path, packs: &[Hash], way: Way) {
-        let read = |name: &Hash| {
-            let digits = hex(name);
-            let file = store.join(format!("packs/{}/{digits}.pack", &digits[..2]));
-            let bytes = fs::read(file).unwrap();
-            assert!(way == Way::Scan || id(&bytes) == *name, "id of the pack {digits}");
-            bytes
-        };
-        self.add_bytes(packs.iter().map(read), way);
-    }
-
-    /// Adds packs, in whatever order their bases ask for.
-    pub(crate) fn add_bytes(&mut self, packs: impl IntoIterator<Item = Vec<u8>>, way: Way) {
-        let mut waiting: Vec<(Vec<u8>, Vec<Frame>)> = Vec::new();
-        for bytes in packs {
-            let (frames, end) = pack::scan(&bytes);
-            if way == Way::Whole {
-                let tail = pack::tail(&bytes);
-                assert_eq!(tail.offset, end as u64, "the directory follows the frames");
-                let rows: Vec<_> = frames.iter().map(|frame| frame.row.clone()).collect();
-                assert_eq!(tail.rows, rows, "the frame table tells what the scan finds");
-            }
-            waiting.push((bytes, frames));
-        }
-        while !waiting.is_empty() {
-            let ready = waiting.iter().position(|(_, frames)| self.has_bases(frames));
-            let (bytes, frames) = waiting.remove(ready.expect("packs without their bases"));
-            self.add_pack(&bytes, &frames, way);
-        }
-    }
-
-    fn has_bases(&self, frames: &[Frame]) -> bool {
-        let mut directories =
-            frames.iter().flat_map(|frame| &frame.runs).filter_map(|run| run.directory);
-        directories.all(|directory| self.directories.contains_key(&directory))
-    }
-
-    fn add_pack(&mut self, bytes: &[u8], frames: &[Frame], way: Way) {
-        let mut chunks: Vec<Chunk> = Vec::new();
-        for frame in frames {
-            assert_eq!(index(frame.row.first), chunks.len());
-            let (prefix, depth) = self.prefix(frame, &chunks);
-            assert_eq!(frame.row.depth, depth);
-            let key = (bytes[10], frame.row.codec, depth);
-            *self.seen.frames.entry(key).or_default() += 1;
-            for bytes in frame.decode(&prefix) {
-                match frame.row.kind {
-                    2 => {
-                        let digest = bytes[2..34].try_into().unwrap();
-                        self.recipes.entry(digest).or_default().push(bytes.clone());
-                    }
-                    3 => drop(self.sections.insert(id(&bytes), bytes.clone())),
-                    _ => {}
-                }
-                chunks.push(Chunk { bytes, depth });
-            }
-        }
-        let length = |chunk: &Chunk| u32::try_from(chunk.bytes.len()).unwrap();
-        let directory = chunks.iter().map(|chunk| (length(chunk), id(&chunk.bytes))).collect();
-        let rebuilt = pack::directory_bytes(&directory);
-        if way == Way::Whole {
-            let tail = pack::tail(bytes);
-            assert_eq!(tail.directory, directory);
-            assert_eq!(tail.directory_bytes, rebuilt);
-            assert_eq!(tail.directory_id, id(&rebuilt));
-        }
-        self.directories.insert(id(&rebuilt), chunks);
-    }
-
-    /// The prefix of a frame, and the depth that follows from it.
-    fn prefix(&mut self, frame: &Frame, before: &[Chunk]) -> (Vec<u8>, u8) {
-        let (mut prefix, mut depth) = (Vec::new(), 0);
-        for run in &frame.runs {
-            let directory = match run.directory {
-                None => before,
-                Some(directory) => {
-                    self.seen.foreign_bases += 1;
-                    &self.directories[&directory]
-                }
-            };
-            for chunk in &directory[index(run.first)..][..index(run.count)] {
-                prefix.extend(&chunk.bytes);
-                depth = depth.max(1 + chunk.depth);
-            }
-        }
-        (prefix, depth)
-    }
-
-    /// The chunk at a position of a directory.
-    pub(crate) fn at(&self, directory: &Hash, position: u64) -> &[u8] {
-        &self.directories[directory][index(position)].bytes
-    }
-
-    /// The section with this id.
-    pub(crate) fn section(&self, id: &Hash) -> &[u8] {
-        &self.sections[id]
-    }
-
-    /// The recipes of a blob.
-    pub(crate) fn recipes(&self, digest: &Hash) -> &[Vec<u8>] {
-        self.recipes.get(digest).map_or(&[], Vec::as_slice)
-    }
-
-    /// All blobs that there is a recipe for.
-    pub(crate) fn blobs(&self) -> impl Iterator<Item = &Hash> {
-        self.recipes.keys()
-    }
+/// Reads packs from files.
+pub(crate) fn read_packs(store: &Path, packs: &[Hash], way: Way) -> Vec<Vec<u8>> {
+    let read = |name: &Hash| {
+        let bytes = fs::read(file_of(store, name)).unwrap();
+        assert!(way == Way::Scan || id(&bytes) == *name, "id of the pack {}", hex(name));
+        bytes
+    };
+    packs.iter().map(read).collect()
 }
 
 /// Checks a blob against the digest it was asked for by.

@@ -10,7 +10,7 @@ use orlop::varint;
 use super::{Frame, check, pack, recipe, whole};
 use crate::format::blob;
 use crate::format::bytes::{self, hex};
-use crate::format::store::{Chunks, Way};
+use crate::format::chunks::{Chunks, Way};
 
 /// A recipe of a blob that stands on another, by hand: `kind`, and what follows the
 /// size.
