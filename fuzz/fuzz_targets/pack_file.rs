@@ -7,7 +7,9 @@ use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use orlop::digest::Id;
-use orlop::pack::format::{BaseRun, Codec, FrameHeader, FrameKind, PackFeatures, PackKind, pack_header};
+use orlop::pack::format::{
+    BaseRun, Codec, FrameHeader, FrameKind, PackFeatures, PackKind, pack_header,
+};
 use orlop::pack::reader::{PackError, PackReader};
 use orlop::pack::tables::{Directory, Footer, FrameEntry, encode_table};
 use orlop_fuzz::memory::Memory;
@@ -168,7 +170,9 @@ fn frame(
     let odd = plan.u8();
     let kind = match pack {
         PackKind::Data => FrameKind::Content,
-        PackKind::Metadata => plan.pick(&[FrameKind::Recipes, FrameKind::Sections]),
+        PackKind::Metadata => {
+            plan.pick(&[FrameKind::Recipes, FrameKind::Sections, FrameKind::Directories])
+        }
     };
     let base = BaseRun { directory: None, first: 0, count: 1 };
     let codec = if odd & 1 == 0 { Codec::Stored } else { Codec::Zstd };

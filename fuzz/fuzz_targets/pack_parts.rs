@@ -5,18 +5,20 @@
 
 use libfuzzer_sys::fuzz_target;
 use orlop::digest::Id;
+use orlop::pack::directories::{self, Pieces, parse};
 use orlop::pack::format::{
-    FRAME_CHUNKS_MAX, FRAME_HEADER_MAX, FRAME_RAW_MAX, FRAME_STORED_MAX, FrameHeader,
-    PackHeader, check_pack_header,
+    FRAME_CHUNKS_MAX, FRAME_HEADER_MAX, FRAME_RAW_MAX, FRAME_STORED_MAX, FrameHeader, PackHeader,
+    check_pack_header,
 };
 use orlop::pack::tables::{Directory, FOOTER, Footer, decode_table, encode_table};
+use orlop::varint;
 use orlop_fuzz::Plan;
 
 fuzz_target!(|input: &[u8]| {
     let mut plan = Plan::new(input);
     let kind = plan.u8();
     let mut bytes = plan.rest().to_vec();
-    match kind % 5 {
+    match kind % 6 {
         0 => pack_header(&mut bytes),
         1 => frame_header(&mut bytes),
         2 => footer(&bytes),
@@ -26,7 +28,7 @@ fuzz_target!(|input: &[u8]| {
                 assert!(directory.encode() == bytes);
             }
         }
-        _ => {
+        4 => {
             if let Ok(frames) = decode_table(&bytes) {
                 let chunks: u64 = frames.iter().map(|frame| u64::from(frame.count)).sum();
                 let last =
@@ -35,6 +37,7 @@ fuzz_target!(|input: &[u8]| {
                 assert!(encode_table(&frames) == bytes);
             }
         }
+        _ => pieces(&bytes),
     }
 });
 
@@ -73,6 +76,58 @@ fn frame_header(bytes: &mut [u8]) {
     let again = header.encode();
     assert!(again.len() <= length);
     assert_eq!(FrameHeader::decode(&again), Ok(header));
+}
+
+fn piece(id: Id, start: u64, bytes: &[u8]) -> Vec<u8> {
+    let mut chunk = vec![1];
+    chunk.extend_from_slice(id.as_bytes());
+    varint::put(&mut chunk, start);
+    chunk.extend_from_slice(bytes);
+    chunk
+}
+
+/// A directory that is kept in pieces: all of it comes back, or nothing.
+fn pieces(bytes: &[u8]) {
+    if let Ok((id, start, rest)) = parse(bytes) {
+        assert!(piece(id, start, rest) == bytes);
+        let mut alone = Pieces::default();
+        alone.add(id, bytes);
+        let directory = alone.finish(id);
+        assert!(directory.is_none_or(|it| start == 0 && it.encode() == rest));
+    }
+    let mut plan = Plan::new(bytes);
+    let count = plan.below(40);
+    let lengths = (0..count).map(|_| plan.u32()).collect();
+    let ids = (0..count).map(|_| Id::of(plan.short())).collect();
+    let directory = Directory { lengths, ids };
+    let encoded = directory.encode();
+    let id = Id::of(&encoded);
+    assert_eq!(directories::pieces(&directory), [piece(id, 0, &encoded)]);
+
+    let (mut chunks, mut start, mut whole) = (Vec::new(), 0, true);
+    while start < encoded.len() {
+        let end = encoded.len().min(start + 1 + plan.below(900));
+        let mut chunk = piece(id, start as u64, &encoded[start..end]);
+        let odd = plan.u8();
+        if odd >= 240 {
+            whole = false;
+            let at = plan.below(chunk.len());
+            chunk[at] ^= 1 << (odd & 7);
+        }
+        // Any order will do, and so will one that is there twice.
+        let at = plan.below(chunks.len() + 1);
+        chunks.insert(at, chunk.clone());
+        if odd == 1 {
+            chunks.push(chunk);
+        }
+        start = end;
+    }
+    let mut together = Pieces::default();
+    chunks.iter().for_each(|chunk| together.add(id, chunk));
+    match together.finish(id) {
+        Some(found) => assert_eq!(found, directory),
+        None => assert!(!whole),
+    }
 }
 
 fn footer(bytes: &[u8]) {

@@ -10,6 +10,8 @@ use libfuzzer_sys::fuzz_target;
 use orlop::chunk::recipe::{Body, Names, Recipe, Span};
 use orlop::digest::{Digest, Id};
 use orlop::gzip::{EncoderId, Member, Replay};
+use orlop::pack::directories;
+use orlop::pack::tables::Directory;
 use orlop_fuzz::{store, tar};
 
 fuzz_target!(init: write(), |_input: &[u8]| {});
@@ -232,6 +234,10 @@ fn packs_parts(bytes: &[u8]) {
     seed("pack_parts", &with(&[2], footer));
     seed("pack_parts", &with(&[3], &bytes[directory..directory + length]));
     seed("pack_parts", &with(&[4], &bytes[directory + length..directory + length + table]));
+    let kept = Directory::decode(&bytes[directory..directory + length]);
+    for piece in directories::pieces(&kept.expect("a directory")) {
+        seed("pack_parts", &with(&[5], &piece));
+    }
 }
 
 fn streams() {
