@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Read as _;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use super::chunks::Way;
 use super::samples::Random;
@@ -41,26 +42,30 @@ fn tar(files: &[Vec<u8>]) -> Vec<u8> {
 /// A store, and what should be in it.
 struct Kept {
     scratch: Scratch,
-    /// The archive and the layers of each version that was saved.
-    versions: HashMap<u64, (Vec<u8>, Vec<Vec<u8>>)>,
+    /// The layers of each version that was saved.
+    versions: HashMap<u64, Vec<Vec<u8>>>,
+    /// The archive of each file that was saved.
+    archives: HashMap<String, Vec<u8>>,
 }
 
 impl Kept {
     fn new() -> Self {
-        Self { scratch: Scratch::new(), versions: HashMap::new() }
+        Self { scratch: Scratch::new(), versions: HashMap::new(), archives: HashMap::new() }
     }
 
     fn save(&mut self, name: &str, version: u64) {
         let layers = layers(version);
         let archive = docker::archive(&[(name, &layers[..])]);
-        fs::write(self.scratch.path(format!("{version}.tar")), &archive).unwrap();
-        self.scratch.ok(["save", "-i", &format!("{version}.tar")]);
-        self.versions.insert(version, (archive, layers));
+        let file = format!("{}-{version}.tar", name.replace(':', "-"));
+        fs::write(self.scratch.path(&file), &archive).unwrap();
+        self.scratch.ok(["save", "-i", &file]);
+        self.versions.insert(version, layers);
+        self.archives.insert(file, archive);
     }
 
-    /// Each of these names must mean these versions, in this order, the oldest first,
-    /// and all of them must come back, with their archives.
-    fn check(&self, way: Way, expected: &[(&str, &[u64])]) -> Read {
+    /// All that is left must come back, with its archives, as some version that was
+    /// saved. Returns which versions each name means, the oldest first.
+    fn look(&self, way: Way) -> (Read, BTreeMap<String, Vec<u64>>) {
         let store = self.scratch.store();
         let said = names::agree(&self.scratch, &[]);
         let mut read = read(&store, way);
@@ -69,23 +74,26 @@ impl Kept {
             let version = |key| {
                 let blobs = read.revisions[key].iter().map(|layer| &read.blobs[layer].bytes);
                 let layers: Vec<&Vec<u8>> = blobs.collect();
-                let is_it = |(_, known): &&(Vec<u8>, Vec<Vec<u8>>)| known.iter().eq(layers.clone());
-                let found = self.versions.iter().find(|(_, version)| is_it(version));
+                let found = self.versions.iter().find(|(_, known)| known.iter().eq(layers.clone()));
                 *found.expect("layers that were saved").0
             };
             found.insert(name.clone(), keys.iter().map(version).collect::<Vec<u64>>());
         }
+        let archives = archives(&store, &mut read);
+        assert_eq!(archives.len(), read.revisions.len());
+        for (name, archive) in archives {
+            assert!(archive == self.archives[&name], "{name}");
+        }
+        (read, found)
+    }
+
+    /// The same; and each of these names must mean these versions.
+    fn check(&self, way: Way, expected: &[(&str, &[u64])]) -> Read {
+        let (read, found) = self.look(way);
         let long = |name: &str| format!("docker.io/library/{name}");
         let expected: BTreeMap<String, Vec<u64>> =
             expected.iter().map(|(name, versions)| (long(name), versions.to_vec())).collect();
         assert_eq!(found, expected);
-
-        let archives = archives(&store, &mut read);
-        assert_eq!(archives.len(), read.revisions.len());
-        for (name, archive) in archives {
-            let version: u64 = name.strip_suffix(".tar").unwrap().parse().unwrap();
-            assert!(archive == self.versions[&version].0, "{name}");
-        }
         read
     }
 
@@ -201,4 +209,80 @@ fn packs_that_are_about_to_go_are_not_needed() {
     assert!(!doomed.iter().any(there));
     kept.check(Way::Whole, &expected);
     kept.check(Way::Scan, &expected);
+}
+
+#[test]
+fn copies_that_optimizing_left_keep_what_they_stand_on() {
+    let mut kept = Kept::new();
+    kept.save("app:2", 1);
+    for (name, version) in [("app:1", 9), ("app:1", 10), ("app:3", 11)] {
+        kept.save(name, version);
+    }
+    kept.run(&[&["rm", "app:2"], &["optimize"]]);
+    kept.save("app:1", 3);
+    kept.run(&[&["gc", "--max-waste", "0%"]]);
+    kept.check(Way::Whole, &[("app:1", &[9, 10, 3]), ("app:3", &[11])]);
+}
+
+/// Does something, by chance; whether packs may have changed.
+fn step(kept: &mut Kept, random: &mut Random, version: &mut u64) -> bool {
+    let name = format!("app:{}", random.number() % 4);
+    match random.number() % 10 {
+        0..4 => {
+            let anew = random.number().is_multiple_of(4);
+            *version = if anew { random.number() % 12 } else { *version + 1 };
+            eprintln!("save {name} {version}");
+            kept.save(&name, *version);
+        }
+        4 | 5 => eprintln!("rm {name}: {:?}", kept.scratch.run(["rm", &name]).status.code()),
+        6 => {
+            let forget = ["forget", "--keep-last", "2", "--yes"];
+            eprintln!("forget: {:?}", kept.scratch.run(forget).status.code());
+        }
+        7 | 8 => {
+            let waste = ["0%", "5%", "20%", "60%"][bytes::index(random.number() % 4)];
+            eprintln!("gc {waste}");
+            kept.run(&[&["gc", "--max-waste", waste]]);
+            return true;
+        }
+        _ => {
+            eprintln!("optimize");
+            kept.run(&[&["optimize"]]);
+        }
+    }
+    false
+}
+
+/// Commands by chance, which follow from a number.
+fn commands(number: u64) {
+    eprintln!("ORLOP_SIM_FIRST={number} repeats this");
+    let mut random = Random((number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let (mut kept, mut version) = (Kept::new(), 1);
+    kept.save("app:0", version);
+    for _ in 0..14 {
+        if step(&mut kept, &mut random, &mut version) {
+            kept.look(Way::Whole);
+        }
+    }
+    kept.run(&[&["gc"]]);
+    kept.look(Way::Whole);
+}
+
+#[test]
+fn commands_by_chance() {
+    (0..3).for_each(commands);
+}
+
+#[test]
+#[ignore = "takes as long as it is told to: see CONTRIBUTING.md"]
+fn commands_by_chance_as_long_as() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let (start, first) = (Instant::now(), number("ORLOP_SIM_FIRST").unwrap_or(0));
+    let seconds = number("ORLOP_SIM_SECONDS").unwrap_or(60);
+    let mut count = 0;
+    while start.elapsed() < Duration::from_secs(seconds) {
+        commands(first + count);
+        count += 1;
+    }
+    println!("{count} histories of commands");
 }
