@@ -387,6 +387,8 @@ impl Store {
         // Others may stand on it.
         self.sound.borrow_mut().retain(|_, sound| *sound);
         self.decoder.forget_moved();
+        // And where what it has was looked for, that is found anew.
+        self.whole.borrow_mut().clear();
         self.homes.take();
         self.catalog.atomically(|| {
             self.catalog.add_pack((id, pack.kind().code(), size), directory, (&blobs, &pieces))?;

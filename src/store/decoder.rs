@@ -219,11 +219,6 @@ impl Decoder {
         self.noted().clear();
     }
 
-    /// Whether a directory was noted.
-    pub(super) fn has_base(&self, directory: Id) -> bool {
-        self.noted().contains_key(&directory)
-    }
-
     /// Notes where the chunks of a directory are, for [`Self::base_bytes`].
     pub(super) fn note_base(&self, directory: Id, home: Home) {
         self.noted().insert(directory, home);

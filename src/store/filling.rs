@@ -146,7 +146,7 @@ impl WriteSession<'_> {
         let mut depth = 0;
         for place in bases {
             // Damage costs a base here, and is not this save's to report.
-            if self.store.doomed.contains(&place.pack) || !self.store.is_sound(place.pack)? {
+            if self.store.doomed.contains(&place.pack) || !self.store.is_sound(*place)? {
                 continue;
             }
             let below = self.store.depth_of(*place)?;

@@ -60,6 +60,7 @@ impl Store {
     fn forget_packs(&self, packs: impl Iterator<Item = Id>) -> Result<()> {
         // Others may stand on them, or hold the same directory.
         self.sound.borrow_mut().clear();
+        self.whole.borrow_mut().clear();
         self.homes.take();
         Ok(self.catalog.forget_packs(&packs.collect::<Vec<_>>())?)
     }

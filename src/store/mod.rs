@@ -53,7 +53,7 @@ use crate::codec::Levels;
 use crate::digest::{Digest, Id};
 use crate::fs::{self, Fs, Lock};
 use crate::pack::reader::PackReader;
-use decoder::Decoder;
+use decoder::{Decoder, FrameKey};
 use generation::Generation;
 use homes::Homes;
 use layout::Layout;
@@ -120,8 +120,10 @@ pub struct Store {
     threads: usize,
     decoder: Arc<Decoder>,
     file_maps: FileMaps,
-    /// Whether packs can be used, with all that they stand on.
-    sound: RefCell<HashMap<Id, bool>>,
+    /// Whether frames can be decoded, that stand on others.
+    sound: RefCell<HashMap<FrameKey, bool>>,
+    /// Whether all is there that the frames of packs stand on.
+    whole: RefCell<HashMap<Id, bool>>,
     /// Where the chunks of directories are, as the catalog says; `None` where that
     /// may have changed.
     homes: RefCell<Option<Arc<Homes>>>,
@@ -196,6 +198,7 @@ impl Store {
                 .unwrap_or_else(|| available_parallelism().map_or(1, usize::from)),
             file_maps: FileMaps::default(),
             sound: RefCell::default(),
+            whole: RefCell::default(),
             homes: RefCell::default(),
             doomed: HashSet::new(),
             ahead: RefCell::default(),
@@ -245,6 +248,7 @@ impl Store {
     fn forget_places(&mut self) {
         self.file_maps = FileMaps::default();
         self.sound.borrow_mut().clear();
+        self.whole.borrow_mut().clear();
         self.homes.take();
         self.decoder.forget_bases();
     }
@@ -334,24 +338,31 @@ impl Store {
         let (mut above, mut next) = (Vec::new(), Some((digest, row)));
         while let Some((digest, row)) = next.take() {
             check_chain(&above, digest)?;
-            let mut packs = vec![row.recipe.pack];
-            if self.is_sound(row.recipe.pack)? {
-                let body = self.recipe_at(digest, row.recipe)?.body;
-                for directory in body.names().iter().flat_map(|names| &names.directories) {
-                    packs.extend(self.home(*directory)?.packs());
-                }
-                for section in body.sections() {
-                    let place = self.known_chunk(*section)?;
-                    packs.push(place.ok_or(StoreError::NoChunk { id: *section })?.0.pack);
-                }
-                above.push(digest);
-                if let Some(of) = body.stands_on() {
-                    next = Some((of, self.blob_row(of)?.ok_or(StoreError::NoBlob { digest: of })?));
-                }
+            if !self.is_sound(row.recipe)? {
+                return Ok(State::Lost(row.recipe.pack));
             }
+            let recipe = self.recipe_at(digest, row.recipe)?;
+            let mut packs = vec![row.recipe.pack];
+            for directory in recipe.body.names().iter().flat_map(|names| &names.directories) {
+                packs.extend(self.home(*directory)?.packs());
+            }
+            for section in recipe.body.sections() {
+                let place = self.known_chunk(*section)?;
+                packs.push(place.ok_or(StoreError::NoChunk { id: *section })?.0.pack);
+            }
+            above.push(digest);
+            if let Some(of) = recipe.body.stands_on() {
+                next = Some((of, self.blob_row(of)?.ok_or(StoreError::NoBlob { digest: of })?));
+            }
+            let mut sound = None;
             for pack in packs {
-                if !self.is_sound(pack)? {
-                    return Ok(State::Lost(pack));
+                if !self.is_whole(pack)? {
+                    // Perhaps only what nothing needs isn't.
+                    let known = sound.map_or_else(|| self.is_sound_throughout(&recipe), Ok)?;
+                    sound = Some(known);
+                    if !known {
+                        return Ok(State::Lost(pack));
+                    }
                 }
                 all.push(pack);
             }

@@ -5,11 +5,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::cache::Cache;
-use super::decoder::Frame;
+use super::decoder::{Frame, FrameKey};
 use super::file_map::FileMap;
 use super::homes::Home;
 use super::{Result, Store, StoreError};
 use crate::catalog::Place;
+use crate::chunk::recipe::Recipe;
 use crate::digest::Id;
 use crate::pack::format::DEPTH_MAX;
 use crate::pack::reader::PackReader;
@@ -56,7 +57,7 @@ impl Store {
         };
         // A pack that is gone or damaged must not keep its chunks from being
         // stored again.
-        if !self.is_sound(place.pack)? {
+        if !self.is_sound(place)? {
             return Ok(None);
         }
         Ok(self.listed(place, id)?.then_some((place, recorded)))
@@ -74,7 +75,7 @@ impl Store {
         let will_do =
             |place: Place| !self.doomed.contains(&place.pack) && !without.contains(&place.pack);
         let Some((place, _)) = self.catalog.chunk_where(id, will_do)? else { return Ok(None) };
-        let sound = self.is_sound(place.pack)? && self.listed(place, id)?;
+        let sound = self.is_sound(place)? && self.listed(place, id)?;
         Ok(sound.then_some(place))
     }
 
@@ -170,43 +171,118 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Whether a pack can be opened, and all packs that its frames stand on.
-    pub(super) fn is_sound(&self, pack: Id) -> Result<bool> {
-        if let Some(sound) = self.sound.borrow().get(&pack) {
+    /// Whether a chunk can be decoded, as far as tables tell. What nothing needs may
+    /// have lost what it stands on, beside chunks that are needed.
+    pub(super) fn is_sound(&self, place: Place) -> Result<bool> {
+        let noted = self.note_bases(place.pack, &mut HashSet::new());
+        match noted.and_then(|_| self.stands(place, DEPTH_MAX + 1)) {
+            Err(error) if error.is_damage() => Ok(false),
+            stands => stands,
+        }
+    }
+
+    /// Whether all chunks of a blob can be decoded, as far as tables tell.
+    pub(super) fn is_sound_throughout(&self, recipe: &Recipe) -> Result<bool> {
+        let mut sound = true;
+        let seen = self.each_section(recipe, |section, runs| {
+            for (first, count) in runs.iter().copied().chain([(section, 1)]) {
+                for position in first.position..first.position.saturating_add(count) {
+                    sound = sound && self.is_sound(Place { position, ..first })?;
+                }
+            }
+            Ok(())
+        });
+        match seen {
+            Err(error) if error.is_damage() => Ok(false),
+            seen => seen.map(|()| sound),
+        }
+    }
+
+    /// Whether a pack can be opened, and all packs that its frames stand on. From here
+    /// on threads find these.
+    pub(super) fn is_whole(&self, pack: Id) -> Result<bool> {
+        match self.note_bases(pack, &mut HashSet::new()) {
+            Err(error) if error.is_damage() => Ok(false),
+            noted => noted,
+        }
+    }
+
+    /// Whether a chunk is in a frame of less than this depth, and so is all that it
+    /// stands on.
+    fn stands(&self, place: Place, depth: u8) -> Result<bool> {
+        let pack = self.pack(place.pack)?;
+        let number = frame_of(&pack, place)?;
+        let entry = pack.frames()[number];
+        if entry.depth == 0 || entry.depth >= depth {
+            return Ok(entry.depth < depth);
+        }
+        let key = FrameKey { pack: place.pack, number };
+        if let Some(sound) = self.sound.borrow().get(&key) {
             return Ok(*sound);
         }
-        let sound = match self.note_bases(pack, &mut HashSet::new()) {
+        let sound = match self.bases_stand(&pack, key) {
             Err(error) if error.is_damage() => false,
-            result => result.map(|()| true)?,
+            sound => sound?,
         };
-        self.sound.borrow_mut().insert(pack, sound);
+        self.sound.borrow_mut().insert(key, sound);
         Ok(sound)
     }
 
-    /// Lets the decoder find the chunks of a pack by its directory, and those that
-    /// they stand on.
-    fn note_bases(&self, pack: Id, seen: &mut HashSet<Id>) -> Result<()> {
-        let reader = self.pack(pack)?;
-        if self.decoder.has_base(reader.directory_id()) || !seen.insert(pack) {
-            return Ok(());
+    fn bases_stand(&self, pack: &PackReader, key: FrameKey) -> Result<bool> {
+        let header = pack.frame_header(key.number)?;
+        let mut below = Vec::new();
+        for run in &header.bases {
+            let home = run.directory.map_or(Ok(Home::Pack(key.pack)), |id| self.home(id))?;
+            home.runs(run.first, run.count, |place, count| {
+                below.push((place, count));
+                Ok(())
+            })?;
         }
-        for number in (0..reader.frames().len()).filter(|at| reader.frames()[*at].depth > 0) {
-            for run in reader.frame_header(number)?.bases {
-                let Some(below) = run.directory.filter(|below| !self.decoder.has_base(*below))
-                else {
-                    continue;
-                };
-                let home = self.home(below)?;
-                for pack in home.packs() {
-                    self.note_bases(*pack, seen)?;
+        for (first, count) in below {
+            for position in first.position..first.position.saturating_add(count) {
+                if !self.stands(Place { position, ..first }, header.depth)? {
+                    return Ok(false);
                 }
-                if let Home::Moved(_) = home {
-                    self.decoder.note_base(below, home);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Lets the decoder find the chunks of a pack by its directory, and those that
+    /// they stand on. Returns whether all of those are there.
+    fn note_bases(&self, pack: Id, seen: &mut HashSet<Id>) -> Result<bool> {
+        let reader = self.pack(pack)?;
+        if let Some(whole) = self.whole.borrow().get(&pack) {
+            return Ok(*whole);
+        }
+        if !seen.insert(pack) {
+            return Ok(true);
+        }
+        let mut whole = true;
+        for number in (0..reader.frames().len()).filter(|at| reader.frames()[*at].depth > 0) {
+            for below in reader.frame_header(number)?.bases.iter().filter_map(|it| it.directory) {
+                match self.note_directory(below, seen) {
+                    Err(error) if error.is_damage() => whole = false,
+                    noted => whole &= noted?,
                 }
             }
         }
         self.decoder.note_base(reader.directory_id(), Home::Pack(pack));
-        Ok(())
+        self.whole.borrow_mut().insert(pack, whole);
+        Ok(whole)
+    }
+
+    /// The same for the chunks of a directory.
+    fn note_directory(&self, directory: Id, seen: &mut HashSet<Id>) -> Result<bool> {
+        let home = self.home(directory)?;
+        let mut whole = true;
+        for pack in home.packs() {
+            whole &= self.note_bases(*pack, seen)?;
+        }
+        if let Home::Moved(_) = home {
+            self.decoder.note_base(directory, home);
+        }
+        Ok(whole)
     }
 }
 

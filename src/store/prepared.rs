@@ -128,7 +128,7 @@ impl Store {
         for directory in &names.directories {
             for pack in self.home(*directory)?.packs() {
                 // Its frames may stand on what was moved.
-                self.is_sound(*pack)?;
+                self.is_whole(*pack)?;
             }
         }
         Ok(())

@@ -97,10 +97,9 @@ pub(super) fn repack(
 impl Repacker<'_> {
     /// Takes what is needed of a pack.
     fn pack(&mut self, id: Id, plan: &Plan, marks: &Marks) -> Result<()> {
-        // What its frames stand on must be found.
-        if !self.store.is_sound(id)? {
-            return Err(StoreError::Inconsistent("a pack that can't be read"));
-        }
+        // From here on threads find what its frames stand on. What of that is gone,
+        // nothing needs.
+        self.store.is_whole(id)?;
         let pack = self.store.pack(id)?;
         for (number, entry) in pack.frames().iter().enumerate() {
             let key = FrameKey { pack: id, number };
