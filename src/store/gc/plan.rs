@@ -155,11 +155,9 @@ impl Plan {
             size -= pack.waste;
         }
         for (kind, limit) in [(PackKind::Data, SMALL_DATA), (PackKind::Metadata, SMALL_METADATA)] {
-            let is_small = |pack: &&Judged| pack.kind == kind && pack.size - pack.waste < limit;
-            let small: Vec<Id> = needed().filter(is_small).map(|pack| pack.id).collect();
-            if small.len() >= SMALL_MANY {
-                again.extend(small);
-            }
+            let of_kind = needed().filter(|pack| pack.kind == kind);
+            let small = of_kind.map(|pack| (pack.size - pack.waste, pack.id));
+            again.extend(to_merge(small.filter(|(size, _)| *size < limit).collect()));
         }
         again
     }
@@ -237,6 +235,23 @@ fn mark_kept(store: &Store, marks: &mut Marks, deltas: &Deltas) -> Result<()> {
     Ok(())
 }
 
+/// Which of small packs are made one: the smallest, if they are many, up to one that
+/// is no larger than those before it together. So each merge doubles at least the size
+/// of what it takes in, and nothing is written again more than a few times, however
+/// often one is made.
+fn to_merge(mut small: Vec<(u64, Id)>) -> impl Iterator<Item = Id> {
+    small.sort_unstable();
+    let (mut before, mut count) = (0, 0);
+    for (number, (size, _)) in (1..).zip(&small) {
+        if *size <= before {
+            count = number;
+        }
+        before += size;
+    }
+    small.truncate(if count < SMALL_MANY { 0 } else { count });
+    small.into_iter().map(|(_, id)| id)
+}
+
 /// The stored bytes of a frame that nothing needs.
 fn wasted(pack: &PackReader, id: Id, entry: &FrameEntry, marks: &Marks) -> u64 {
     let stored = u64::from(entry.stored_len) + u64::from(entry.header_len);
@@ -250,4 +265,57 @@ pub(super) fn needed_raw(pack: &PackReader, id: Id, entry: &FrameEntry, marks: &
     let needed =
         positions.filter(|position| marks.is_needed(Place { pack: id, position: *position }));
     needed.map(|position| u64::from(pack.directory().lengths[in_memory(position)])).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u64) -> Id {
+        Id::of(&number.to_le_bytes())
+    }
+
+    /// How many packs of these sizes are merged; the smallest, whatever the order.
+    fn merged(sizes: &[u64]) -> usize {
+        let small = sizes.iter().zip(0..).map(|(size, number)| (*size, id(number)));
+        let mut merged: Vec<Id> = to_merge(small.clone().collect()).collect();
+        let mut by_size: Vec<(u64, Id)> = small.collect();
+        by_size.sort_unstable();
+        let smallest = by_size.into_iter().take(merged.len()).map(|(_, id)| id);
+        let mut smallest: Vec<Id> = smallest.collect();
+        merged.sort_unstable();
+        smallest.sort_unstable();
+        assert_eq!(merged, smallest, "{sizes:?}");
+        merged.len()
+    }
+
+    #[test]
+    fn many_small_packs_are_merged_and_larger_ones_left_alone() {
+        assert_eq!(merged(&[]), 0);
+        assert_eq!(merged(&[20; 7]), 0);
+        assert_eq!(merged(&[20; 8]), 8);
+        assert_eq!(merged(&[3000, 20, 20, 20, 20, 20, 20, 20]), 0);
+        assert_eq!(merged(&[3000, 20, 20, 20, 20, 20, 20, 20, 20]), 8);
+        assert_eq!(merged(&[140, 20, 20, 20, 20, 20, 20, 20, 3000]), 8);
+        assert_eq!(merged(&[1, 2, 4, 8, 16, 32, 64, 128]), 0);
+        assert_eq!(merged(&[1, 1, 2, 4, 8, 16, 32, 64]), 8);
+    }
+
+    #[test]
+    fn what_comes_in_bit_by_bit_is_written_a_few_times_only() {
+        let (mut packs, mut written, mut most) = (Vec::new(), 0, 0);
+        for _ in 0..1000 {
+            packs.extend([20; 7]);
+            most = packs.len().max(most);
+            let merged = merged(&packs);
+            packs.sort_unstable();
+            let one: u64 = packs.drain(..merged).sum();
+            written += one;
+            packs.extend((one > 0).then_some(one));
+        }
+        let all: u64 = packs.iter().sum();
+        assert_eq!(all, 140_000);
+        assert!(written < 8 * all, "{written}");
+        assert!(most < 24, "{most}");
+    }
 }
