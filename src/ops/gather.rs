@@ -125,6 +125,15 @@ impl<'s> Gatherer<'s> {
         Ok(gathered)
     }
 
+    /// The record of a save, most likely that of the revision which was read last.
+    pub(super) fn save(&mut self, id: Id) -> Result<&SaveRecord> {
+        let record = match self.record.take().filter(|(known, _)| *known == id) {
+            Some((_, record)) => record,
+            None => self.store.record(id)?,
+        };
+        Ok(&self.record.insert((id, record)).1)
+    }
+
     /// What the record says of a revision; `None` where it is damaged. Then the
     /// catalog must do.
     fn consult_record(&mut self, revision: &RevisionRow) -> Result<Option<Revision>> {

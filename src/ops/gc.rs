@@ -14,8 +14,13 @@ use crate::codec::Levels;
 use crate::digest::{Digest, Id};
 use crate::progress::Progress;
 use crate::store::gc::{Collected, Outcome};
+use crate::store::record::SaveRecord;
 use crate::store::{Result, Store, StoreError};
 use crate::time::Time;
+
+/// How much may stay though nothing needs it, in hundredths of a percent of all, where
+/// nobody says.
+pub const WASTE: u64 = 500;
 
 /// How to collect.
 #[derive(Debug)]
@@ -66,41 +71,55 @@ impl Needs {
         }
         let mut blobs = Vec::new();
         let mut gatherer = Gatherer::new(store);
-        for revision in &revisions {
-            let resolved = Resolved { revision: revision.clone(), reference: None, manifest: None };
-            let gathered = gatherer.read(&resolved)?;
-            blobs.extend(gathered.indexes.iter().map(|(digest, _)| *digest));
-            for manifest in gathered.manifests.iter().chain(&gathered.referrers) {
-                blobs.push(manifest.descriptor.digest);
-                let config = manifest.manifest.config.digest;
-                blobs.extend(store.catalog().blob(config)?.map(|_| config));
-                for layer in manifest.layers.iter().filter(|layer| layer.stored) {
-                    blobs.push(layer.descriptor.digest);
-                    // What it is made of may be known beside it, to list it.
-                    let plain = layer.plain_digest();
-                    blobs.extend(store.catalog().blob(plain)?.map(|_| plain));
-                }
+        for of_one_save in revisions.chunk_by(|one, next| one.record == next.record) {
+            for revision in of_one_save {
+                of_revision(store, &mut gatherer, revision, &mut blobs)?;
             }
-        }
-        let saves: HashSet<Id> = revisions.iter().map(|revision| revision.record).collect();
-        for save in saves {
-            blobs.extend(self.original(store, save)?);
+            if let Some(revision) = of_one_save.first() {
+                let save = gatherer.save(revision.record)?;
+                blobs.extend(self.original(store, revision.record, save)?);
+            }
         }
         Ok(blobs)
     }
 
     /// Those of an archive as a whole, if it is kept and all that was in it is there.
-    fn original(&self, store: &Store, save: Id) -> Result<Vec<Digest>> {
-        let revisions = store.record(save)?.revisions.len();
-        let all = (0..).take(revisions).all(|position| self.told.contains(&(save, position)));
+    fn original(&self, store: &Store, save: Id, record: &SaveRecord) -> Result<Vec<Digest>> {
+        let all = (0..)
+            .take(record.revisions.len())
+            .all(|position| self.told.contains(&(save, position)));
         if !all {
             return Ok(Vec::new());
         }
-        match Original::of(store, save).and_then(|original| original.blobs()) {
+        match Original::of_record(store, save, record).and_then(|original| original.blobs()) {
             Ok(blobs) => Ok(blobs),
             Err(OriginalError::Store(error)) => Err(error),
             Err(OriginalError::NotKept { .. }) => Ok(Vec::new()),
             Err(_) => Err(StoreError::Inconsistent("an archive that can't be read")),
         }
     }
+}
+
+/// The blobs of a revision.
+fn of_revision(
+    store: &Store,
+    gatherer: &mut Gatherer<'_>,
+    revision: &RevisionRow,
+    blobs: &mut Vec<Digest>,
+) -> Result<()> {
+    let resolved = Resolved { revision: revision.clone(), reference: None, manifest: None };
+    let gathered = gatherer.read(&resolved)?;
+    blobs.extend(gathered.indexes.iter().map(|(digest, _)| *digest));
+    for manifest in gathered.manifests.iter().chain(&gathered.referrers) {
+        blobs.push(manifest.descriptor.digest);
+        let config = manifest.manifest.config.digest;
+        blobs.extend(store.catalog().blob(config)?.map(|_| config));
+        for layer in manifest.layers.iter().filter(|layer| layer.stored) {
+            blobs.push(layer.descriptor.digest);
+            // What it is made of may be known beside it, to list it.
+            let plain = layer.plain_digest();
+            blobs.extend(store.catalog().blob(plain)?.map(|_| plain));
+        }
+    }
+    Ok(())
 }

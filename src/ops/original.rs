@@ -10,7 +10,7 @@ use crate::digest::{Digest, Hashing, Id, from_hex};
 use crate::gzip::{Rebuild, Replay};
 use crate::image::Reference;
 use crate::progress::{Counted, Progress};
-use crate::store::record::{Revision, SavedArchive};
+use crate::store::record::{Revision, SaveRecord, SavedArchive};
 use crate::store::{Store, StoreError};
 use crate::varint::{Cursor, Malformed, in_memory};
 
@@ -110,8 +110,16 @@ enum Part<'a> {
 impl<'s> Original<'s> {
     /// The archive of this save.
     pub fn of(store: &'s Store, save: Id) -> Result<Self, OriginalError> {
-        let record = store.record(save)?;
-        let (Some(document), Some(archive)) = (record.assembly, record.archive) else {
+        Self::of_record(store, save, &store.record(save)?)
+    }
+
+    /// The same, where the record was read.
+    pub(super) fn of_record(
+        store: &'s Store,
+        save: Id,
+        record: &SaveRecord,
+    ) -> Result<Self, OriginalError> {
+        let (Some(document), Some(archive)) = (record.assembly, record.archive.clone()) else {
             return Err(OriginalError::NotKept { save });
         };
         let removed = store.catalog().removed_in(save).map_err(StoreError::from)?;

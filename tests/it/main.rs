@@ -7,6 +7,7 @@
 
 mod catalog;
 mod cli;
+mod collect;
 mod compressed;
 mod concurrent;
 mod cost;

@@ -1,8 +1,14 @@
 //! `orlop forget`
 
+use std::error::Error as _;
+
 use orlop::image::familiar_repository;
 use orlop::ops::forget::policy::{Limit, Policy};
 use orlop::ops::forget::{Entry, ForgetPlan, Group, plan};
+use orlop::ops::gc;
+use orlop::size::ByteCount;
+use orlop::store::Store;
+use orlop::store::gc::Collected;
 use orlop::time::{Period, Time};
 use serde::Serialize;
 
@@ -63,6 +69,14 @@ struct Document {
     record: Option<String>,
     groups: Vec<GroupRow>,
     unnamed: usize,
+    gc: Option<GcRow>,
+}
+
+/// What collecting garbage would do then.
+#[derive(Serialize)]
+struct GcRow {
+    before: u64,
+    free: u64,
 }
 
 #[derive(Serialize)]
@@ -94,6 +108,12 @@ pub(crate) fn run(global: &Global, args: &Args) -> Printed {
     if !args.json && !global.quiet {
         output::lines(&lines(&plan))?;
     }
+    let shown = args.json || !global.quiet;
+    let freed = if shown && !plan.is_empty() { freed(&mut store, &plan) } else { None };
+    if let (Some(it), false) = (&freed, args.json) {
+        let (free, all) = (ByteCount(it.free()), ByteCount(it.before));
+        output::lines(&[format!("gc would then free {free} of {all}")])?;
+    }
     let mut record = None;
     if !args.dry_run {
         let seen = !args.json && !global.quiet;
@@ -105,7 +125,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Printed {
         surroundings::report_notices(global, &mut store);
     }
     if args.json {
-        return output::json(&document(plan, record.map(|id| id.to_string())));
+        return output::json(&document(plan, record.map(|id| id.to_string()), freed.as_ref()));
     }
     if record.is_some() && !global.quiet {
         output::note("`orlop gc` frees the space, and until then `orlop undo` takes this back");
@@ -124,6 +144,22 @@ fn policy(args: &Args) -> Policy {
         within: args.keep_within,
         tags: args.keep_tag.clone(),
     }
+}
+
+/// What collecting garbage would free then. To forget goes on where that can't be
+/// told.
+fn freed(store: &mut Store, plan: &ForgetPlan) -> Option<Collected> {
+    let planned = gc::plan(store, gc::WASTE, &plan.removed());
+    if let Err(error) = &planned {
+        let mut text = format!("warning: cannot tell what gc would free: {error}");
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        output::note(&text);
+    }
+    planned.ok()
 }
 
 /// Whether the user says so, who must be at a terminal and have `seen` the plan.
@@ -177,7 +213,7 @@ fn cells(entry: &Entry) -> Vec<String> {
     ]
 }
 
-fn document(plan: ForgetPlan, record: Option<String>) -> Document {
+fn document(plan: ForgetPlan, record: Option<String>, freed: Option<&Collected>) -> Document {
     let row = |entry: Entry| Row {
         tags: entry.tags,
         image_id: entry.revision.image_id.to_string(),
@@ -192,5 +228,6 @@ fn document(plan: ForgetPlan, record: Option<String>) -> Document {
         GroupRow { repository: group.repository, platform: group.platform, keep, forget }
     };
     let groups = plan.groups.into_iter().map(group).collect();
-    Document { schema: 1, record, groups, unnamed: plan.unnamed }
+    let gc = freed.map(|it| GcRow { before: it.before, free: it.free() });
+    Document { schema: 1, record, groups, unnamed: plan.unnamed, gc }
 }

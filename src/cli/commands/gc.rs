@@ -17,10 +17,11 @@ const LEVEL: i32 = 6;
 
 /// Free the space of what was removed
 ///
-/// Removes packs that no revision needs, and writes others again that are full of what
-/// nothing needs, until no more than --max-waste of the store is that. Others may save
-/// and export meanwhile; what those that began before may still need stays for the next
-/// time. It can be interrupted at any moment.
+/// Removes packs that no revision needs, and writes others again that are partly
+/// needed, until what nothing needs is at most --max-waste of the store. `undo` goes back
+/// no further than this. Others may save and export meanwhile; what those that began
+/// before may still need stays for the next time. It can be interrupted at any moment,
+/// and where the disk is full, what needs no room to be removed still goes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Say what would be done, and do nothing
@@ -94,7 +95,7 @@ fn report(outcome: &Outcome) -> Printed {
         names.push(if *pid == 0 { "one that isn't known".to_owned() } else { pid.to_string() });
     }
     let failure = Failure::new(
-        format!("some packs stay, which running processes may need: {}", names.join(", ")),
+        format!("cannot remove packs that running processes may need: {}", names.join(", ")),
         Exit::SomeFailed,
     );
     Err(failure.hint("when they have ended: orlop gc"))
@@ -119,20 +120,30 @@ fn json(dry_run: bool, outcome: &Outcome, removed: u64) -> Printed {
 }
 
 fn plan_lines(it: &Collected) -> Vec<String> {
-    if it.packs == 0 && it.records == 0 {
-        return vec!["nothing to do".to_owned()];
+    if it.packs == 0 {
+        return vec![without_packs(it, "would remove")];
     }
-    let free = (it.dead + it.again).saturating_sub(it.written);
-    vec![
-        format!("would remove   {:>10} in packs that nothing needs", ByteCount(it.dead)),
-        format!("would rewrite  {:>10} as {}", ByteCount(it.again), ByteCount(it.written)),
-        format!("would free     {:>10} of {}", ByteCount(free), ByteCount(it.before)),
-    ]
+    let line = |verb: &str, bytes: u64, what: &str| {
+        format!("would {verb:<8} {:>8} {what}", ByteCount(bytes).to_string())
+    };
+    let mut lines = Vec::new();
+    if it.dead > 0 {
+        lines.push(line("remove", it.dead, "in packs that nothing needs"));
+    }
+    if it.again > 0 {
+        let what = format!("in packs that are partly needed, as {}", ByteCount(it.written));
+        lines.push(line("rewrite", it.again, &what));
+    }
+    lines.push(line("free", it.free(), &format!("of {}", ByteCount(it.before))));
+    if it.waste > 0 {
+        lines.push(line("leave", it.waste, "that nothing needs"));
+    }
+    lines
 }
 
 fn done_line(it: &Collected) -> String {
-    if it.packs == 0 && it.records == 0 {
-        return "nothing to do".to_owned();
+    if it.packs == 0 {
+        return without_packs(it, "removed");
     }
     let free = it.removed.saturating_sub(it.written);
     let mut line = format!("freed {} of {}", ByteCount(free), ByteCount(it.before));
@@ -143,6 +154,15 @@ fn done_line(it: &Collected) -> String {
     line
 }
 
+/// What is said where no pack goes.
+fn without_packs(it: &Collected, verb: &str) -> String {
+    match it.records {
+        0 => "nothing to do".to_owned(),
+        1 => format!("{verb} 1 record and no packs"),
+        count => format!("{verb} {count} records and no packs"),
+    }
+}
+
 /// A percentage as hundredths of a percent.
 fn parse_percent(text: &str) -> Result<u64, String> {
     let number = text.strip_suffix('%').unwrap_or(text);
@@ -151,5 +171,7 @@ fn parse_percent(text: &str) -> Result<u64, String> {
     let parsed = (digits(part) && part.len() <= 2 && digits(whole) && !whole.is_empty())
         .then(|| format!("{whole}{part:0<2}").parse().ok())
         .flatten();
-    parsed.filter(|value| *value <= 10_000).ok_or_else(|| "not a percentage, such as 5%".to_owned())
+    parsed
+        .filter(|value| *value <= 10_000)
+        .ok_or_else(|| "expected a percentage of 0 to 100, such as 5%".to_owned())
 }

@@ -62,6 +62,12 @@ impl ForgetPlan {
         self.removal.revisions.len()
     }
 
+    /// The revisions that are removed: record, and place in it.
+    pub fn removed(&self) -> Vec<(Id, u32)> {
+        let removed = self.removal.revisions.iter().filter(|it| it.removed);
+        removed.map(|it| (it.revision.record, it.revision.position)).collect()
+    }
+
     /// Writes the record of it; `None` where nothing goes.
     pub fn carry_out(&self, store: &mut Store, author: Author<'_>) -> Result<Option<Id>> {
         if self.is_empty() {

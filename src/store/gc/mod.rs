@@ -68,6 +68,13 @@ pub struct Collected {
     pub no_room: bool,
 }
 
+impl Collected {
+    /// Bytes that come free, as far as can be told beforehand.
+    pub fn free(&self) -> u64 {
+        (self.dead + self.again).saturating_sub(self.written)
+    }
+}
+
 /// What a collection came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -121,7 +128,12 @@ impl Collection<'_> {
         levels: Levels,
         progress: &dyn Progress,
     ) -> Result<Outcome> {
-        let (plan, _) = self.plan(needed, true)?;
+        let (plan, records) = self.plan(needed, true)?;
+        let obsolete = records.obsolete();
+        if plan.dead.is_empty() && plan.again.is_empty() && obsolete.is_empty() {
+            let collected = summary(&plan, &obsolete);
+            return Ok(Outcome { collected, waiting_for: Vec::new() });
+        }
         progress.begin(Some(plan.again_bytes()));
         let written = repack(self.store, &self.workspace, (&plan, &self.marks), levels, progress);
         progress.finish();

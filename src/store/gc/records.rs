@@ -59,23 +59,19 @@ impl Records {
         let tags: HashSet<Id> =
             self.actions().filter(|(_, it)| is_tag_of_gone(&it.action)).map(|(id, _)| id).collect();
         gone.extend(tags);
-        let there: HashSet<Id> =
+        let mut there: HashSet<Id> =
             self.all.iter().map(|(id, _)| *id).filter(|id| !gone.contains(id)).collect();
-        let others = self.actions().filter(|(id, record)| {
-            let speaks_of = |id: &Id| there.contains(id);
-            there.contains(id)
-                && match &record.action {
-                    Action::Tag(_) | Action::Repack(_) => false,
-                    Action::Remove(remove) => {
-                        let revisions = remove.revisions.iter().map(|key| key.record);
-                        let names = remove.names.iter().map(|name| name.record);
-                        !revisions.chain(names).any(|id| speaks_of(&id))
-                    }
-                    Action::Pin(pin) => !pin.revisions.iter().any(|key| speaks_of(&key.record)),
-                    Action::Undo(undo) => !speaks_of(&undo.undone),
-                }
-        });
-        let mut others: Vec<Id> = others.map(|(id, _)| id).collect();
+        let mut others = Vec::new();
+        // What speaks of nothing but what goes, goes as well.
+        loop {
+            let next = self.actions().filter(|(id, it)| there.contains(id) && is_idle(it, &there));
+            let next: Vec<Id> = next.map(|(id, _)| id).collect();
+            if next.is_empty() {
+                break;
+            }
+            there.retain(|id| !next.contains(id));
+            others.extend(next);
+        }
         let mut saves_and_tags: Vec<Id> = gone.into_iter().collect();
         others.sort_unstable();
         saves_and_tags.sort_unstable();
@@ -139,5 +135,19 @@ impl Records {
         let mut dropped: Vec<Id> = named_by_any.into_iter().filter(gone).collect();
         dropped.sort_unstable();
         Repack { packs, dropped, optimized: false }
+    }
+}
+
+/// Whether an action speaks of nothing that is there.
+fn is_idle(record: &ActionRecord, there: &HashSet<Id>) -> bool {
+    match &record.action {
+        Action::Tag(_) | Action::Repack(_) => false,
+        Action::Remove(remove) => {
+            let revisions = remove.revisions.iter().map(|key| key.record);
+            let names = remove.names.iter().map(|name| name.record);
+            !revisions.chain(names).any(|id| there.contains(&id))
+        }
+        Action::Pin(pin) => !pin.revisions.iter().any(|key| there.contains(&key.record)),
+        Action::Undo(undo) => !there.contains(&undo.undone),
     }
 }
