@@ -55,7 +55,7 @@ use crate::fs::{self, Fs, Lock};
 use crate::pack::reader::PackReader;
 use decoder::{Decoder, FrameKey};
 use generation::Generation;
-use homes::Homes;
+use homes::{Home, Homes};
 use layout::Layout;
 use packs::FileMaps;
 use prepared::check_chain;
@@ -343,8 +343,15 @@ impl Store {
             }
             let recipe = self.recipe_at(digest, row.recipe)?;
             let mut packs = vec![row.recipe.pack];
+            let mut moved = false;
             for directory in recipe.body.names().iter().flat_map(|names| &names.directories) {
-                packs.extend(self.home(*directory)?.packs());
+                let home = self.home(*directory)?;
+                moved |= matches!(home, Home::Moved(_));
+                packs.extend(home.packs());
+            }
+            // A recipe may be there still that nothing needed when its chunks went.
+            if moved && !self.is_sound_throughout(&recipe)? {
+                return Err(StoreError::NoBlob { digest });
             }
             for section in recipe.body.sections() {
                 let place = self.known_chunk(*section)?;

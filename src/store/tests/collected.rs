@@ -238,3 +238,22 @@ fn new_versions_stand_on_what_was_moved() {
     let store = scratch.open();
     assert_eq!(read(&store, stored.digest).unwrap(), layer(4));
 }
+
+#[test]
+fn what_is_saved_again_is_whole_whatever_was_left_of_it() {
+    for waste in [100, 2000, 10_000] {
+        let (scratch, digests) = versions(4);
+        let mut kept = Some(digests[3..].to_vec());
+        let mut needed = |_: &Store| Ok(kept.take().unwrap_or_default());
+        let writer = ("test", Time::from_nanos(1));
+        let mut store = scratch.open();
+        let collection = store.collect(waste).unwrap();
+        collection.carry_out(&mut needed, writer, Levels::for_content(1), &()).unwrap();
+        // Its recipe may have stayed as waste, without its chunks.
+        put(&mut store, 0);
+        drop(store);
+        check(&scratch, &digests, [0, 3].into_iter());
+        collect(&mut scratch.open(), &[digests[0], digests[3]]).unwrap();
+        check(&scratch, &digests, [0, 3].into_iter());
+    }
+}
