@@ -257,3 +257,55 @@ fn what_is_saved_again_is_whole_whatever_was_left_of_it() {
         check(&scratch, &digests, [0, 3].into_iter());
     }
 }
+
+/// A tar of one file that is like nothing else, so that it stands on nothing.
+fn noise() -> Vec<u8> {
+    let mut state = 101_u64;
+    let bytes = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    let body: Vec<u8> = bytes.take(20_000).flatten().collect();
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(body.len() as u64);
+    tar.append_data(&mut header, "srv/noise", body.as_slice()).unwrap();
+    tar.into_inner().unwrap()
+}
+
+#[test]
+fn what_lost_its_base_beside_what_is_needed_is_stored_again() {
+    let scratch = Scratch::new();
+    scratch.save(|session| session.put_layer(&mut &*layer(0)).unwrap());
+    // The pack of this save has what is needed, beside what stands on the first one's.
+    let kept = scratch.save(|session| {
+        session.put_layer(&mut &*layer(1)).unwrap();
+        session.put_layer(&mut &*noise()).unwrap().digest
+    });
+    let before = names(&scratch);
+    let mut needed = Some(vec![kept]);
+    let mut needed = |_: &Store| Ok(needed.take().unwrap_or_default());
+    let mut store = scratch.open();
+    let collection = store.collect(10_000).unwrap();
+    let writer = ("test", Time::from_nanos(1));
+    let outcome = collection.carry_out(&mut needed, writer, Levels::for_content(1), &()).unwrap();
+    drop(store);
+    assert!(outcome.collected.dead > 0 && outcome.collected.waste > 0, "{outcome:?}");
+    let packs = names(&scratch);
+    assert!(!packs.is_disjoint(&before) && !packs.is_superset(&before));
+    // What stands on nothing is there as before.
+    let known = scratch.save(|session| session.put_layer(&mut &*noise()).unwrap());
+    assert!(known.known && known.digest == kept && known.new < 1000, "{known:?}");
+    assert!(names(&scratch).is_superset(&packs));
+
+    let again = scratch.save(|session| session.put_layer(&mut &*layer(1)).unwrap()).digest;
+    for _ in 0..2 {
+        let store = scratch.open();
+        assert!(read(&store, again).unwrap() == layer(1));
+        assert!(read(&store, kept).unwrap() == noise());
+        drop(store);
+        collect(&mut scratch.open(), &[kept, again]).unwrap();
+    }
+}
