@@ -269,7 +269,11 @@ impl Collection<'_> {
                 for directory in
                     pack.frame_header(number)?.bases.iter().filter_map(|it| it.directory)
                 {
-                    next.extend(self.store.home(directory)?.packs());
+                    match self.store.home(directory) {
+                        // That of a frame which nothing needs may have gone before.
+                        Err(error) if error.is_damage() => {}
+                        home => next.extend(home?.packs()),
+                    }
                 }
             }
         }
