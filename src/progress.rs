@@ -6,8 +6,8 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 
-/// Takes reports; called from one thread.
-pub trait Progress {
+/// Takes reports; called from one thread at a time.
+pub trait Progress: Sync {
     /// An operation starts; `total` bytes are expected, if that is known.
     fn begin(&self, total: Option<u64>);
     /// So many more bytes are done.

@@ -1,24 +1,28 @@
 //! Progress on a terminal: one line on standard error that goes when done.
 
 use std::io::{self, IsTerminal};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use orlop::progress::Progress;
-use std::cell::RefCell;
 
 /// Draws what the library reports, where standard error is a terminal.
 #[derive(Debug)]
 pub(crate) struct Bar {
     label: &'static str,
     shown: bool,
-    drawn: RefCell<Option<ProgressBar>>,
+    drawn: Mutex<Option<ProgressBar>>,
 }
 
 impl Bar {
     /// A bar that is called `label`; nothing is drawn where `quiet` is set.
     pub(crate) fn new(label: &'static str, quiet: bool) -> Self {
         let shown = !quiet && io::stderr().is_terminal();
-        Self { label, shown, drawn: RefCell::new(None) }
+        Self { label, shown, drawn: Mutex::new(None) }
+    }
+
+    fn drawn(&self) -> MutexGuard<'_, Option<ProgressBar>> {
+        self.drawn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -38,17 +42,17 @@ impl Progress for Bar {
             bar.set_style(style);
         }
         bar.set_message(self.label);
-        *self.drawn.borrow_mut() = Some(bar);
+        *self.drawn() = Some(bar);
     }
 
     fn advance(&self, bytes: u64) {
-        if let Some(bar) = &*self.drawn.borrow() {
+        if let Some(bar) = &*self.drawn() {
             bar.inc(bytes);
         }
     }
 
     fn finish(&self) {
-        if let Some(bar) = self.drawn.borrow_mut().take() {
+        if let Some(bar) = self.drawn().take() {
             bar.finish_and_clear();
         }
     }

@@ -40,8 +40,8 @@ impl fmt::Display for Compression {
 /// Reads the decompressed bytes of an input that is compressed in this way.
 pub fn expand<'a>(
     compression: Compression,
-    input: impl BufRead + 'a,
-) -> io::Result<Box<dyn Read + 'a>> {
+    input: impl BufRead + Send + 'a,
+) -> io::Result<Box<dyn Read + Send + 'a>> {
     Ok(match compression {
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
         Compression::Zstd => {

@@ -7,9 +7,9 @@
 //! record, which later sessions use. Deliberately doesn't know what blobs mean.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use super::filling::{Filling, Named};
@@ -29,8 +29,8 @@ use crate::pack::pipeline::{Pipeline, PipelineError, Places};
 use crate::varint::Malformed;
 
 /// Bytes that are read from an input at a time.
-const READ: usize = 1 << 20;
-/// How many of these wait to be hashed.
+const READ: usize = 256 << 10;
+/// How many of these wait to be taken apart.
 const PIECES: usize = 4;
 
 /// A blob that is in the store, or will be with the commit.
@@ -190,14 +190,14 @@ impl<'s> WriteSession<'s> {
 
     /// Puts a layer, reading it to its end. What it hashes to is for the caller
     /// to compare.
-    pub fn put_layer(&mut self, input: &mut dyn Read) -> Result<Stored> {
+    pub fn put_layer(&mut self, input: &mut (dyn Read + Send)) -> Result<Stored> {
         let (digest, size, (named, new)) = self.take_in(input, Keeping::Content)?;
         self.add(digest, size, new, || Pending::Tar(named))
     }
 
     /// Puts a blob that is compressed already, or nothing that could be taken
     /// apart, reading it to its end.
-    pub fn put_opaque(&mut self, input: &mut dyn Read) -> Result<Stored> {
+    pub fn put_opaque(&mut self, input: &mut (dyn Read + Send)) -> Result<Stored> {
         let (digest, size, (named, new)) = self.take_in(input, Keeping::Opaque)?;
         self.add(digest, size, new, || Pending::Chunks(named))
     }
@@ -232,7 +232,7 @@ impl<'s> WriteSession<'s> {
     /// in this session: reads it to its end, and keeps no more than its framing.
     pub fn index_compressed(
         &mut self,
-        input: &mut dyn Read,
+        input: &mut (dyn Read + Send),
         of: Digest,
         compression: Compression,
     ) -> Result<Stored> {
@@ -281,33 +281,24 @@ impl<'s> WriteSession<'s> {
     /// size, what it names, and how much of it was new.
     fn take_in(
         &mut self,
-        input: &mut dyn Read,
+        input: &mut (dyn Read + Send),
         keeping: Keeping,
     ) -> Result<(Digest, u64, (Named, u64))> {
-        // SHA-256 is the slowest step that every byte takes, so it has a thread.
-        let (pieces, queue) = sync_channel::<Arc<Vec<u8>>>(PIECES);
+        let (pieces, queue) = sync_channel(PIECES);
         thread::scope(|scope| {
-            let hashing = scope.spawn(move || {
-                let mut hasher = DigestHasher::default();
-                for piece in queue {
-                    hasher.update(&piece);
-                }
-                hasher.finish()
-            });
-            let (size, taken) = self.take_apart(input, keeping, &pieces)?;
-            drop(pieces);
-            let digest = hashing.join().map_err(|_| StoreError::Pipeline(PipelineError::Died))?;
-            Ok((digest, size, taken))
+            let reading = scope.spawn(move || read_and_hash(input, &pieces));
+            let taken = self.take_apart(queue, keeping)?;
+            let digest = reading.join().map_err(|_| StoreError::Pipeline(PipelineError::Died))?;
+            Ok((digest, taken.0, taken.1))
         })
     }
 
-    /// Takes an input apart, and passes on all that was read. Returns its size,
-    /// what it names, and how much of it was new.
+    /// Takes the pieces of an input apart. Returns its size, what it names, and
+    /// how much of it was new.
     fn take_apart(
         &mut self,
-        input: &mut dyn Read,
+        pieces: Receiver<io::Result<Arc<Vec<u8>>>>,
         keeping: Keeping,
-        pieces: &SyncSender<Arc<Vec<u8>>>,
     ) -> Result<(u64, (Named, u64))> {
         let mut size = 0;
         let mut writer = LayerWriter::new(self, keeping);
@@ -315,28 +306,13 @@ impl<'s> WriteSession<'s> {
         if splitter.is_none() {
             writer.begin(None)?;
         }
-        let mut spare: VecDeque<Arc<Vec<u8>>> = VecDeque::new();
-        loop {
-            // The oldest piece is most likely one that was hashed.
-            let mut piece = spare.pop_front().and_then(Arc::into_inner).unwrap_or_default();
-            piece.resize(READ, 0);
-            match input.read(&mut piece) {
-                Ok(0) => break,
-                Ok(count) => piece.truncate(count),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(StoreError::Input(error)),
-            }
-            let piece = Arc::new(piece);
-            // The other end only goes with this one.
-            drop(pieces.send(Arc::clone(&piece)));
+        for piece in pieces {
+            let piece = piece.map_err(StoreError::Input)?;
             match &mut splitter {
                 Some(splitter) => splitter.push(&piece, &mut writer)?,
                 None => writer.content(&piece)?,
             }
             size += piece.len() as u64;
-            if spare.len() < PIECES {
-                spare.push_back(piece);
-            }
         }
         match splitter {
             Some(splitter) => drop(splitter.finish(&mut writer)?),
@@ -358,4 +334,39 @@ impl<'s> WriteSession<'s> {
         self.blobs.retain(|digest, _| kept.contains(digest));
         self.pending.retain(|(digest, _, _)| kept.contains(digest));
     }
+}
+
+/// Reads an input, passes on its pieces, and hashes them: on a thread of its own,
+/// since taking them apart is as much work as the two together. Ends early with
+/// an error, which it passes on, or where the other end has gone.
+fn read_and_hash(
+    input: &mut (dyn Read + Send),
+    pieces: &SyncSender<io::Result<Arc<Vec<u8>>>>,
+) -> Digest {
+    let mut hasher = DigestHasher::default();
+    let mut spare: VecDeque<Arc<Vec<u8>>> = VecDeque::new();
+    loop {
+        // All in the queue, and the one that is taken apart, come after it.
+        let oldest = if spare.len() > PIECES + 1 { spare.pop_front() } else { None };
+        let mut piece = oldest.and_then(Arc::into_inner).unwrap_or_default();
+        piece.resize(READ, 0);
+        let piece = match input.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => {
+                piece.truncate(count);
+                Arc::new(piece)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => {
+                drop(pieces.send(Err(error)));
+                break;
+            }
+        };
+        if pieces.send(Ok(Arc::clone(&piece))).is_err() {
+            break;
+        }
+        hasher.update(&piece);
+        spare.push_back(piece);
+    }
+    hasher.finish()
 }

@@ -4,9 +4,11 @@
 //! before ended, and that what is damaged keeps nothing else from being optimized.
 //! What is in the packs is tested beside the code.
 
-use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use orlop::digest::Id;
 use orlop::fs::Disk;
@@ -38,19 +40,19 @@ fn sample() -> (Scratch, [Vec<u8>; 2]) {
 /// Has time for so many packs.
 #[derive(Default)]
 struct Packs {
-    time: Cell<u64>,
-    planned: Cell<Option<Plan>>,
-    total: Cell<u64>,
-    done: Cell<u64>,
+    time: AtomicU64,
+    planned: Mutex<Option<Plan>>,
+    total: AtomicU64,
+    done: AtomicU64,
 }
 
 impl Progress for Packs {
     fn begin(&self, total: Option<u64>) {
-        self.total.set(total.unwrap());
+        self.total.store(total.unwrap(), Relaxed);
     }
 
     fn advance(&self, bytes: u64) {
-        self.done.set(self.done.get() + bytes);
+        self.done.fetch_add(bytes, Relaxed);
     }
 
     fn finish(&self) {}
@@ -58,18 +60,17 @@ impl Progress for Packs {
 
 impl Watch for Packs {
     fn planned(&self, plan: &Plan) {
-        self.planned.set(Some(*plan));
+        *self.planned.lock().unwrap() = Some(*plan);
     }
 
     fn has_time(&self) -> bool {
-        let left = self.time.get().checked_sub(1);
-        self.time.set(left.unwrap_or_default());
-        left.is_some()
+        let left = |left: u64| left.checked_sub(1);
+        self.time.fetch_update(Relaxed, Relaxed, left).is_ok()
     }
 }
 
 fn run(root: &Path, time: u64) -> (OptimizeOutcome, Packs) {
-    let watch = Packs { time: Cell::new(time), ..Packs::default() };
+    let watch = Packs { time: AtomicU64::new(time), ..Packs::default() };
     let (memory, now) = (least_memory(), Time::from_nanos(0));
     let options = OptimizeOptions { memory, now, program: "test" };
     (optimize(&mut open_disk(root), &options, &watch).unwrap(), watch)
@@ -95,13 +96,13 @@ fn a_run_goes_on_where_the_last_one_had_no_more_time() {
             files(&root.join("packs")).into_iter().filter(|path| !known.contains(path)).collect();
         assert_eq!((outcome.packs, made.len() as u64), (watch_packs(&watch) - left, outcome.packs));
         assert_eq!(outcome.after, made.iter().map(|path| size(path)).sum::<u64>());
-        assert_eq!(watch.done.get() == watch.total.get(), left == 0);
+        assert_eq!(watch.done.load(Relaxed) == watch.total.load(Relaxed), left == 0);
         let named: Vec<_> = files(&root.join("records"))
             .into_iter()
             .filter(|path| !records.contains(path))
             .collect();
         let grown: u64 = made.iter().chain(&named).map(|path| size(path)).sum();
-        assert!(grown <= watch.planned.get().map_or(0, |plan| plan.space), "{grown}");
+        assert!(grown <= watch.planned.lock().unwrap().map_or(0, |plan| plan.space), "{grown}");
         before += outcome.before;
         after += outcome.after;
         for (name, bytes) in ["app:1", "app:2"].iter().zip(&images) {
@@ -113,7 +114,7 @@ fn a_run_goes_on_where_the_last_one_had_no_more_time() {
 }
 
 fn watch_packs(watch: &Packs) -> u64 {
-    watch.planned.get().map_or(0, |plan| plan.packs)
+    watch.planned.lock().unwrap().map_or(0, |plan| plan.packs)
 }
 
 fn size(path: &Path) -> u64 {

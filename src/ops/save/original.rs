@@ -1,9 +1,8 @@
 //! The archive as a whole: which of its bytes are blobs, and all the others, so
 //! that it can be put together again (docs/FORMAT.md section 7.1).
 
-use std::cell::RefCell;
 use std::io::{self, Read};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::read::ReadArchive;
 use super::take::Taker;
@@ -66,8 +65,11 @@ pub(super) struct Tee {
 
 impl Tee {
     /// Reads `inner` past it.
-    pub(super) fn around<'r>(tee: &Rc<RefCell<Self>>, inner: &'r mut dyn Read) -> TeeReader<'r> {
-        TeeReader { tee: Rc::clone(tee), inner }
+    pub(super) fn around<'r>(
+        tee: &Arc<Mutex<Self>>,
+        inner: &'r mut (dyn Read + Send),
+    ) -> TeeReader<'r> {
+        TeeReader { tee: Arc::clone(tee), inner }
     }
 
     /// What comes next is the body of a member.
@@ -119,16 +121,21 @@ impl Tee {
     }
 }
 
+/// Whoever held it and died left it as far as it had come.
+pub(super) fn lock(tee: &Mutex<Tee>) -> MutexGuard<'_, Tee> {
+    tee.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// See [`Tee::around`].
 pub(super) struct TeeReader<'r> {
-    tee: Rc<RefCell<Tee>>,
-    inner: &'r mut dyn Read,
+    tee: Arc<Mutex<Tee>>,
+    inner: &'r mut (dyn Read + Send),
 }
 
 impl Read for TeeReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        self.tee.borrow_mut().pass(&buffer[..count]);
+        lock(&self.tee).pass(&buffer[..count]);
         Ok(count)
     }
 }

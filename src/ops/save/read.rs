@@ -4,13 +4,11 @@
 //! is read once, from front to back, and all that isn't small is taken in before
 //! it is known what it is.
 
-use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use super::original::{Piece, Tee};
+use super::original::{self, Piece, Tee};
 use super::take::{Taken, Taker};
 use super::{SaveError, read_error};
 use crate::digest::Digest;
@@ -56,7 +54,7 @@ impl Taker<'_, '_> {
         let size = file.len().map_err(SaveError::Read)?;
         let body = Body::Part(file.part(0, size));
         let mut archive = self.read_place(&mut Place::File(file.clone()), whole)?;
-        archive.pieces = Some(super::original::pieces_of(&file, &archive.members, size));
+        archive.pieces = Some(original::pieces_of(&file, &archive.members, size));
         archive.file = Some(file);
         archive.size = size;
         if whole {
@@ -165,27 +163,30 @@ impl Taker<'_, '_> {
     }
 
     /// Reads a stream of a tar.
-    pub(super) fn read_stream(&mut self, stream: &mut dyn Read) -> Result<ReadArchive, SaveError> {
+    pub(super) fn read_stream(
+        &mut self,
+        stream: &mut (dyn Read + Send),
+    ) -> Result<ReadArchive, SaveError> {
         self.progress.begin(None);
-        let tee = Rc::new(RefCell::new(Tee::default()));
+        let tee = Arc::new(Mutex::new(Tee::default()));
         let mut scan = Members::new(Stream::new(Tee::around(&tee, stream)));
         let mut members = Vec::new();
         let mut small = SmallBodies::new();
         while let Some(member) = scan.next_member()? {
             if member.kind == MemberKind::Regular {
-                tee.borrow_mut().begin_body(&member);
+                original::lock(&tee).begin_body(&member);
                 let mut body = scan.body();
                 let mut head = Vec::new();
                 (&mut body).take(BLOCK as u64).read_to_end(&mut head).map_err(read_error)?;
                 if small.wants(&member, &head) {
                     body.read_to_end(&mut head).map_err(read_error)?;
                     if let Some((earlier, body)) = small.keep(&member, head) {
-                        tee.borrow_mut().keep(earlier, body);
+                        original::lock(&tee).keep(earlier, body);
                     }
                 } else {
                     self.take_streamed(&member, &head, &mut body)?;
                 }
-                tee.borrow_mut().end_body();
+                original::lock(&tee).end_body();
             }
             members.push(member);
         }
@@ -193,7 +194,7 @@ impl Taker<'_, '_> {
         io::copy(&mut scan.into_source(), &mut io::sink()).map_err(SaveError::Read)?;
         let contents = resolve(&members, &|index| small.get(index))?;
         self.take_small(&contents, &small)?;
-        let (pieces, size, digest) = tee.take().finish();
+        let (pieces, size, digest) = std::mem::take(&mut *original::lock(&tee)).finish();
         let small = members
             .iter()
             .filter_map(|member| small.get(member.index).map(|body| (member.index, body.to_vec())));
@@ -206,7 +207,7 @@ impl Taker<'_, '_> {
         &mut self,
         member: &Member,
         head: &[u8],
-        body: &mut dyn Read,
+        body: &mut (dyn Read + Send),
     ) -> Result<(), SaveError> {
         let mut input = head.chain(body);
         if sniff(head).is_none() {

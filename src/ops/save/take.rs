@@ -110,7 +110,7 @@ impl<'s, 'p> Taker<'s, 'p> {
     }
 
     /// Takes in the bytes of something that isn't compressed.
-    pub(super) fn take_plain(&mut self, input: &mut dyn Read) -> Result<Taken, SaveError> {
+    pub(super) fn take_plain(&mut self, input: &mut (dyn Read + Send)) -> Result<Taken, SaveError> {
         let mut input = Counted { inner: input, progress: self.progress };
         let stored = self.session.put_layer(&mut input).map_err(store_error)?;
         Ok(Taken {
