@@ -76,6 +76,12 @@ impl Config {
     }
 }
 
+/// What a layer and all below it are called: `below` is what those are (OCI image
+/// specification, config.md).
+pub fn chain_id(below: Option<Digest>, diff_id: Digest) -> Digest {
+    below.map_or(diff_id, |below| Digest::of(format!("{below} {diff_id}").as_bytes()))
+}
+
 /// The most steps of a history; images have at most 127 layers and seldom more
 /// than a hundred steps without one.
 const MOST_HISTORY: usize = 10_000;

@@ -26,7 +26,7 @@ mod tree;
 
 pub use archive::{Dialect, Warning};
 pub use compression::{Compression, sniff};
-pub use config::{Config, History, Rootfs};
+pub use config::{Config, History, Rootfs, chain_id};
 pub use contents::{
     Contents, Document, FoundConfig, FoundLayer, FoundManifest, ManifestKind, Root,
 };

@@ -5,22 +5,25 @@
 
 mod blobs;
 mod encode;
+mod held;
 mod rewrite;
 mod select;
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 
 use super::gather::Gatherer;
 use super::resolve::Resolved;
 use crate::digest::Digest;
 use crate::fs::folder::FolderOutput;
-use crate::image::{self, EmitPlan, Format, Platform, Sink, TarSink};
+use crate::image::{self, EmitPlan, Format, Platform, Reference, Sink, TarSink};
 use crate::progress::{Counted, Progress};
 use crate::store::{Store, StoreError};
 use blobs::Blobs;
 use encode::Encoder;
 
 pub use encode::Form;
+pub use held::Held;
 pub use select::{ORIGINAL_INDEX, parse_platform};
 
 /// Why an export failed.
@@ -115,6 +118,8 @@ pub struct ExportOptions {
     pub platforms: Vec<Platform>,
     /// What the reader of the archive can't take.
     pub lacks: &'static [Lack],
+    /// What it has, which the archive then lists and doesn't hold.
+    pub held: Held,
 }
 
 /// Something that a reader of archives can't take.
@@ -150,6 +155,7 @@ impl Default for ExportOptions {
             layers: LayerCompression::Keep,
             platforms: Vec::new(),
             lacks: &[],
+            held: Held::Nothing,
         }
     }
 }
@@ -260,8 +266,19 @@ pub struct Export<'s> {
     store: &'s Store,
     blobs: Blobs<'s>,
     plan: EmitPlan,
-    images: usize,
+    images: Vec<ExportedImage>,
     notes: Vec<Note>,
+}
+
+/// An image as it is in the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportedImage {
+    /// Its name there.
+    pub reference: Option<Reference>,
+    /// What `index.json` points at.
+    pub root: Digest,
+    /// Digest of the config, where `manifest.json` lists it.
+    pub image_id: Option<Digest>,
 }
 
 impl<'s> Export<'s> {
@@ -274,7 +291,7 @@ impl<'s> Export<'s> {
         progress: &'s dyn Progress,
     ) -> Result<Self, ExportError> {
         let (mut blobs, mut gatherer) = (Blobs::new(store, progress), Gatherer::new(store));
-        let (mut emit, mut roots, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut emit, mut exported, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         if options.layers != LayerCompression::Keep {
             progress.begin(None);
         }
@@ -286,12 +303,14 @@ impl<'s> Export<'s> {
             if image.docker.is_none() && !artifacts {
                 return Err(ExportError::Artifact { image: select::called(resolved) });
             }
-            roots.push(image.root.digest);
+            exported.push(ExportedImage {
+                reference: resolved.reference.clone(),
+                root: image.root.digest,
+                image_id: image.docker.as_ref().map(|docker| docker.config),
+            });
             emit.push(image);
         }
         progress.finish();
-        roots.sort_unstable();
-        roots.dedup();
         let mut seen = Vec::new();
         notes.retain(|note| {
             let new = !seen.contains(note);
@@ -303,12 +322,30 @@ impl<'s> Export<'s> {
         if options.format == Format::Oci && !options.takes(Lack::SeveralInOci) && found > 1 {
             return Err(ExportError::SeveralInOci { found });
         }
-        Ok(Self { store, blobs, plan, images: roots.len(), notes })
+        Ok(Self { store, blobs, plan, images: exported, notes })
     }
 
     /// What the user should know of the archive.
     pub fn notes(&self) -> &[Note] {
         &self.notes
+    }
+
+    /// The images, in the order in which they were given.
+    pub fn images(&self) -> &[ExportedImage] {
+        &self.images
+    }
+
+    /// The length of the archive in bytes, as a plain tar.
+    pub fn size(&self) -> u64 {
+        self.plan.size()
+    }
+
+    /// The blobs that the archive lists and doesn't hold, as its reader has them,
+    /// and their lengths in bytes.
+    pub fn left_out(&self) -> Vec<(Digest, u64)> {
+        let there: HashSet<Digest> = self.plan.layers().iter().map(|(it, _)| *it).collect();
+        let left = self.blobs.held.iter().filter(|(it, _)| !there.contains(it));
+        left.map(|(digest, size)| (*digest, *size)).collect()
     }
 
     /// What will be written.
@@ -360,7 +397,8 @@ impl<'s> Export<'s> {
         progress.finish();
         result??;
         let decoded = self.store.decoded_bytes() - before;
-        Ok(ExportOutcome { images: self.images, bytes, decoded })
+        let roots: HashSet<Digest> = self.images.iter().map(|image| image.root).collect();
+        Ok(ExportOutcome { images: roots.len(), bytes, decoded })
     }
 }
 

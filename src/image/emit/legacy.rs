@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::documents::Item;
 use super::{DockerImage, DocumentKind, EmitBody, EmitMember, EmitPlan, Entry, blob, file, folder};
 use crate::digest::Digest;
+use crate::image::config::chain_id;
 use crate::image::error::Error;
 use crate::image::manifest::to_json;
 use crate::image::reference::Reference;
@@ -133,11 +134,6 @@ impl Folders {
         self.members.push(EmitMember { path, body });
         Ok(())
     }
-}
-
-/// What a layer and all below it are called (OCI image specification, config.md).
-fn chain_id(below: Option<Digest>, diff_id: Digest) -> Digest {
-    below.map_or(diff_id, |below| Digest::of(format!("{below} {diff_id}").as_bytes()))
 }
 
 /// The topmost layer of an image stands for the image, so its ID is the image's own.

@@ -35,6 +35,8 @@ pub(super) struct Blobs<'s> {
     made: HashMap<Digest, Source>,
     /// By diff ID and form.
     known: HashMap<(Digest, Form), (Digest, u64)>,
+    /// Those that the reader of the archive has, and their lengths.
+    pub(super) held: HashMap<Digest, u64>,
 }
 
 impl std::fmt::Debug for Blobs<'_> {
@@ -56,7 +58,7 @@ pub(super) struct StoredLayer {
 
 impl<'s> Blobs<'s> {
     pub(super) fn new(store: &'s Store, progress: &'s dyn Progress) -> Self {
-        Self { store, progress, made: HashMap::new(), known: HashMap::new() }
+        Self { store, progress, made: HashMap::new(), known: HashMap::new(), held: HashMap::new() }
     }
 
     /// The layer in another form: digest and length of the blob, which can be

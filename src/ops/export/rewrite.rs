@@ -68,15 +68,21 @@ impl Outgoing {
             let config = &gathered.manifest.config;
             outgoing.blobs.push((config.digest, config.size));
         }
-        for (layer, made) in gathered.layers.iter().zip(&layers) {
-            match made {
-                Layer::Kept(_) => {
-                    outgoing.blobs.push((layer.descriptor.digest, layer.descriptor.size));
-                }
-                Layer::Elsewhere => {
-                    outgoing.elsewhere.insert(layer.descriptor.digest);
-                }
-                Layer::Made { digest, size, .. } => outgoing.blobs.push((*digest, *size)),
+        let blob = |(layer, made): (&GatheredLayer, &Layer)| match made {
+            Layer::Made { digest, size, .. } => (*digest, *size),
+            _ => (layer.descriptor.digest, layer.descriptor.size),
+        };
+        let out: Vec<(Digest, u64)> = gathered.layers.iter().zip(&layers).map(blob).collect();
+        let named = out.iter().zip(&gathered.layers).map(|((blob, _), it)| (*blob, it.diff_id));
+        let held = options.held.of(&named.collect::<Vec<_>>());
+        for ((blob, made), held) in out.into_iter().zip(&layers).zip(held) {
+            if matches!(made, Layer::Elsewhere) {
+                outgoing.elsewhere.insert(blob.0);
+            } else if held {
+                outgoing.elsewhere.insert(blob.0);
+                blobs.held.insert(blob.0, blob.1);
+            } else {
+                outgoing.blobs.push(blob);
             }
         }
         if outgoing.changed {
