@@ -12,6 +12,7 @@ pub mod images;
 pub mod packs;
 mod paths;
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,6 +29,12 @@ const SCHEMA: i64 = 5;
 const APPLICATION: i64 = 0x6f72_6c70;
 /// How long to wait for another process that writes to the catalog.
 const BUSY: Duration = Duration::from_mins(2);
+/// A file of more bytes isn't written anew: SQLite does that in memory.
+const SHRINK_MAX: u64 = 64 << 20;
+/// What a row of a chunk takes, in bytes.
+const CHUNK_BYTES: u64 = 20;
+/// It is written anew where rows of this part of it were deleted.
+const SHRINK_PART: u64 = 16;
 /// How long to wait where SQLite doesn't.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -161,6 +168,8 @@ pub enum Found {
 #[derive(Debug)]
 pub struct Catalog {
     connection: Connection,
+    /// Rows of chunks that were deleted since it was made smaller.
+    deleted: Cell<u64>,
 }
 
 impl Catalog {
@@ -212,7 +221,7 @@ impl Catalog {
         // Otherwise statements are prepared again for each value bound to them.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(32);
-        let catalog = Self { connection };
+        let catalog = Self { connection, deleted: Cell::new(0) };
         let mut found = catalog.identify(store)?;
         if found != Found::Usable {
             found = catalog.atomically(|| {
@@ -253,6 +262,22 @@ impl Catalog {
         self.connection.execute("INSERT INTO meta VALUES ('store', ?1)", [store])?;
         self.connection.pragma_update(None, "application_id", APPLICATION)?;
         self.connection.pragma_update(None, "user_version", SCHEMA)?;
+        Ok(())
+    }
+
+    /// Writes the file anew, and smaller, where rows were deleted through this
+    /// connection that took a good part of it.
+    pub fn shrink(&self) -> Result<()> {
+        let pragma = |name| self.connection.pragma_query_value(None, name, |row| row.get(0));
+        let (pages, page): (i64, i64) = (pragma("page_count")?, pragma("page_size")?);
+        let bytes = pages.cast_unsigned() * page.cast_unsigned();
+        if bytes <= SHRINK_MAX && self.deleted.take() * CHUNK_BYTES * SHRINK_PART >= bytes {
+            self.connection.flush_prepared_statement_cache();
+            self.connection.busy_timeout(Duration::ZERO)?;
+            let shrunk = self.connection.execute_batch("VACUUM");
+            self.connection.busy_timeout(BUSY)?;
+            shrunk?;
+        }
         Ok(())
     }
 

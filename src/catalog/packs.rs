@@ -144,9 +144,11 @@ impl Catalog {
             for id in ids {
                 gone.execute([id.as_bytes()])?;
             }
+            let query = "DELETE FROM chunk WHERE place >> 24 IN (SELECT number FROM temp.gone)";
+            let deleted = self.connection.execute(query, [])? as u64;
+            self.deleted.set(self.deleted.get() + deleted);
             self.connection.execute_batch(
-                "DELETE FROM chunk WHERE place >> 24 IN (SELECT number FROM temp.gone);
-                 DELETE FROM blob WHERE place >> 24 IN (SELECT number FROM temp.gone);
+                "DELETE FROM blob WHERE place >> 24 IN (SELECT number FROM temp.gone);
                  DELETE FROM directory WHERE place >> 24 IN (SELECT number FROM temp.gone);
                  DELETE FROM path WHERE recipe >> 24 IN (SELECT number FROM temp.gone);
                  DELETE FROM pack WHERE number IN (SELECT number FROM temp.gone);",
@@ -288,6 +290,36 @@ mod tests {
             (None, None, None, None, None)
         );
         assert_eq!(catalog.packs().unwrap(), []);
+    }
+
+    #[test]
+    fn the_file_becomes_smaller_when_much_of_it_went() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("catalog.sqlite");
+        let catalog = Catalog::open(&path, "store").unwrap().0;
+        let ids = |from: u64| (from..from + 4000).map(|it| Id::of(&it.to_le_bytes()));
+        let pack = |number: u8| (Id::of(&[100, number]), 1, 10);
+        for (number, ids) in [(1, ids(0)), (2, ids(0)), (3, ids(4000))] {
+            let ids: Vec<Id> = ids.collect();
+            catalog.add_pack(pack(number), (Id::of(&[number]), &ids), (&[], &[])).unwrap();
+        }
+        let pages = || -> i64 {
+            catalog.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap()
+        };
+        let before = pages();
+        catalog.shrink().unwrap();
+        assert_eq!(pages(), before);
+        catalog.forget_packs(&[pack(1).0]).unwrap();
+        assert_eq!(pages(), before);
+        let other = Catalog::open(&path, "store").unwrap().0;
+        catalog.shrink().unwrap();
+        assert!(pages() * 10 < before * 8, "{before} became {}", pages());
+        for catalog in [&catalog, &other] {
+            for (at, id) in (0..).zip(ids(0)) {
+                let place = Place { pack: pack(2).0, position: at };
+                assert_eq!(catalog.chunk(id).unwrap(), Some((place, false)));
+            }
+        }
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //!
 //! One pack after the other, each of which is kept whatever comes of the rest; so it
 //! can be ended at any moment, and goes on where it was. What is damaged is left
-//! alone, and told of. Gives no space back itself: the packs that were replaced are
-//! garbage.
+//! alone, and told of. Packs that were replaced are removed on the way, so that no
+//! more space is needed than for a few of them, unless others use the store.
 
 use crate::digest::Id;
 use crate::progress::Progress;
@@ -16,9 +16,14 @@ use crate::time::Time;
 /// many small ones don't need a record each.
 const BATCH: u64 = 8 << 20;
 
-/// What a new pack takes at most beyond the old one: a line in its header, and its
-/// share of a record, all of it where it has one for itself.
-const EXTRA: u64 = 512;
+/// What a new pack takes at most beyond the old one: a line in its header, its share
+/// of a record, all of it where it has one for itself, folders for both, and what
+/// file systems take for the rest of a block.
+const EXTRA: u64 = 20 << 10;
+
+/// Old packs are removed when they are this part of all that is to be replaced: the
+/// catalog is read for it from end to end.
+const REMOVE_PART: u64 = 32;
 
 /// How to optimize.
 #[derive(Debug)]
@@ -44,9 +49,10 @@ pub trait Watch: Progress {
 pub struct Plan {
     /// Count of packs.
     pub packs: u64,
-    /// The most bytes that are written: as much space is needed, since the old packs
-    /// stay until garbage is collected.
+    /// The most bytes of free space that are needed, as old packs go on the way.
     pub space: u64,
+    /// The same where all of them stay, since others may be reading them.
+    pub space_in_use: u64,
 }
 
 /// What was done.
@@ -58,6 +64,12 @@ pub struct OptimizeOutcome {
     pub before: u64,
     /// ... and after that.
     pub after: u64,
+    /// Bytes of packs that were removed: of these, and of those that a run before had
+    /// to leave.
+    pub removed: u64,
+    /// Count of packs that were replaced and are still there, since processes that run
+    /// may need them.
+    pub stay: u64,
     /// Count of packs that there was no time for.
     pub left: u64,
     /// Packs that can't be read, and why.
@@ -75,18 +87,34 @@ pub fn optimize(
     options: &OptimizeOptions<'_>,
     watch: &dyn Watch,
 ) -> Result<OptimizeOutcome> {
+    let catalog = store.catalog_bytes();
     let mut optimizer = store.begin_optimizing(options.memory)?;
     let found = optimizer.candidates()?;
     let mut outcome = OptimizeOutcome { damaged: found.damaged, ..OptimizeOutcome::default() };
     if found.packs.is_empty() {
+        remove(&mut optimizer, &mut outcome)?;
+        optimizer.finish();
         return Ok(outcome);
     }
-    let sum = |bytes: fn(&Candidate) -> u64| found.packs.iter().map(bytes).sum();
-    watch.planned(&Plan { packs: found.packs.len() as u64, space: sum(|pack| pack.size + EXTRA) });
-    watch.begin(Some(sum(|pack| pack.raw)));
+    watch.planned(&Plan::of(&found.packs, catalog));
+    watch.begin(Some(found.packs.iter().map(|pack| pack.raw).sum()));
     let result = each(&mut optimizer, &found.packs, options, watch, &mut outcome);
     watch.finish();
-    result.map(|()| outcome)
+    result?;
+    optimizer.finish();
+    Ok(outcome)
+}
+
+impl Plan {
+    fn of(packs: &[Candidate], catalog: u64) -> Self {
+        let most = |pack: &Candidate| pack.size + EXTRA;
+        let all: u64 = packs.iter().map(most).sum();
+        let step = all / REMOVE_PART + BATCH + packs.iter().map(most).max().unwrap_or(0);
+        // It lists both packs for a while, and has a journal of its own.
+        let catalog = 2 * catalog;
+        let space_in_use = all + catalog;
+        Self { packs: packs.len() as u64, space: all.min(step) + catalog, space_in_use }
+    }
 }
 
 fn each(
@@ -96,7 +124,8 @@ fn each(
     watch: &dyn Watch,
     outcome: &mut OptimizeOutcome,
 ) -> Result<()> {
-    let (mut replaced, mut bytes) = (Vec::new(), 0);
+    let part = packs.iter().map(|pack| pack.size).sum::<u64>() / REMOVE_PART;
+    let (mut replaced, mut bytes, mut old) = (Vec::new(), 0, 0);
     for (pack, number) in packs.iter().zip(0..) {
         if !watch.has_time() {
             outcome.left = packs.len() as u64 - number;
@@ -114,10 +143,23 @@ fn each(
         outcome.after += new.size;
         replaced.push((pack.id, new.id));
         bytes += new.size;
+        old += pack.size;
         if bytes >= BATCH {
             optimizer.replace(&std::mem::take(&mut replaced), options.program, options.now)?;
             bytes = 0;
+            if old >= part {
+                remove(optimizer, outcome)?;
+                old = 0;
+            }
         }
     }
-    optimizer.replace(&replaced, options.program, options.now)
+    optimizer.replace(&replaced, options.program, options.now)?;
+    remove(optimizer, outcome)
+}
+
+fn remove(optimizer: &mut Optimizer<'_>, outcome: &mut OptimizeOutcome) -> Result<()> {
+    let gone = optimizer.remove_replaced()?;
+    outcome.removed += gone.removed;
+    outcome.stay = gone.stay;
+    Ok(())
 }

@@ -31,6 +31,7 @@ mod prepared;
 pub mod record;
 mod recording;
 mod reencode;
+mod removal;
 mod session;
 mod spool;
 pub mod state;

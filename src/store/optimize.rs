@@ -4,12 +4,16 @@
 //! go on to, whichever of the two they find. No chunk becomes deeper than it was:
 //! another process may at any time be about to store what stands on it. A pack that
 //! was dealt with says so in its header, so that a run goes on where the one before
-//! ended, however that was. Deliberately doesn't know how long it may take.
+//! ended, however that was. Old packs go as those do that garbage collection removes
+//! (`generation`), but for that nothing can be lost with them: whatever needs one
+//! finds another with the same directory. Deliberately doesn't know how long it may
+//! take.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use super::decoder::FrameKey;
+use super::generation::{self, Generation};
 use super::record::{Action, Repack};
 use super::workspace::Workspace;
 use super::{Result, Store, StoreError};
@@ -75,6 +79,17 @@ pub struct Optimizer<'s> {
     workspace: Workspace,
     workers: usize,
     files: u64,
+    /// Packs that have been replaced and are there still, and what by.
+    replaced: Vec<(Id, Id)>,
+}
+
+/// What of the packs that were replaced is there no more, and what is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Gone {
+    /// Bytes of those that were removed.
+    pub removed: u64,
+    /// Count of those that stay, since processes that run may need them.
+    pub stay: u64,
 }
 
 impl Store {
@@ -84,16 +99,20 @@ impl Store {
         let workspace = self.begin_to_write()?;
         let processors = self.threads();
         let workers = workers(memory, processors);
-        Ok(Optimizer { store: self, workspace, workers, files: 0 })
+        Ok(Optimizer { store: self, workspace, workers, files: 0, replaced: Vec::new() })
     }
 }
 
 impl Optimizer<'_> {
-    /// The packs that weren't optimized yet and that records name.
-    pub fn candidates(&self) -> Result<Candidates> {
+    /// The packs that weren't optimized yet and that records name. Finds out as well
+    /// which of the others were replaced by runs before.
+    pub fn candidates(&mut self) -> Result<Candidates> {
         let mut found = Candidates::default();
-        let mut done = HashSet::new();
+        let (mut others, mut done) = (Vec::new(), HashMap::new());
         for row in self.store.catalog.packs()? {
+            if !row.recorded {
+                continue;
+            }
             let pack = match self.store.pack(row.id) {
                 Err(error) if error.is_damage() => {
                     found.damaged.push((row.id, error));
@@ -101,19 +120,23 @@ impl Optimizer<'_> {
                 }
                 pack => pack?,
             };
-            if pack.is_optimized() && row.recorded {
-                done.insert(row.directory);
-            } else if row.recorded {
+            let doomed = self.workspace.generation.doomed.contains_key(&row.id);
+            if !pack.is_optimized() {
                 let lengths = &pack.directory().lengths;
                 let raw = lengths.iter().map(|length| u64::from(*length)).sum();
-                found.packs.push(Candidate { id: row.id, size: pack.size(), raw });
+                let candidate = Candidate { id: row.id, size: pack.size(), raw };
+                others.push((candidate, row.directory, doomed));
+            } else if !doomed {
+                done.insert(row.directory, row.id);
             }
         }
-        let replaced = |candidate: &Candidate| {
-            let directory = self.store.pack(candidate.id).map(|pack| pack.directory_id());
-            directory.is_ok_and(|directory| done.contains(&directory))
-        };
-        found.packs.retain(|candidate| !replaced(candidate));
+        for (candidate, directory, doomed) in others {
+            match done.get(&directory) {
+                Some(new) => self.replaced.push((candidate.id, *new)),
+                None if !doomed => found.packs.push(candidate),
+                None => {}
+            }
+        }
         Ok(found)
     }
 
@@ -149,15 +172,51 @@ impl Optimizer<'_> {
     }
 
     /// Writes the record that names new packs, the second of each pair, and lets go of
-    /// those that they replace. These stay until garbage collection removes them:
-    /// others may be reading them.
+    /// those that they replace. These are there until they are removed.
     pub fn replace(&mut self, replaced: &[(Id, Id)], program: &str, now: Time) -> Result<()> {
         if replaced.is_empty() {
             return Ok(());
         }
+        self.replaced.extend(replaced);
         let (dropped, packs) = replaced.iter().copied().unzip();
         let action = Action::Repack(Repack { packs, dropped, optimized: true });
         self.store.write_record_in(&self.workspace, action, program, (now, false)).map(drop)
+    }
+
+    /// Removes packs that were replaced, but for those that processes may need which
+    /// began before; all of them stay while garbage is collected.
+    pub fn remove_replaced(&mut self) -> Result<Gone> {
+        if self.replaced.is_empty() {
+            return Ok(Gone::default());
+        }
+        let (fs, layout) = (&*self.store.fs, &self.store.layout);
+        let Some(_lock) = generation::lock(fs, layout)? else {
+            return Ok(Gone { removed: 0, stay: self.replaced.len() as u64 });
+        };
+        let mut open = Generation::current(fs, layout)?;
+        // Garbage collection may have put others in the place of a new one.
+        let doomed = |id: &Id| open.doomed.contains_key(id);
+        let to_go: Vec<Id> =
+            self.replaced.iter().filter(|(_, new)| !doomed(new)).map(|(old, _)| *old).collect();
+        open.number += 1;
+        for id in &to_go {
+            open.doomed.entry(*id).or_insert(open.number);
+        }
+        open.open(fs, layout, self.workspace.path())?;
+        let older = generation::older(fs, layout, open.number, &self.workspace)?;
+        let oldest = older.iter().map(|owner| owner.generation).min().unwrap_or(u64::MAX);
+        let goes: HashSet<Id> = to_go.into_iter().filter(|id| open.doomed[id] <= oldest).collect();
+        let removed = self.store.remove_packs(&goes)?;
+        self.replaced.retain(|(old, _)| !goes.contains(old));
+        open.number += 1;
+        open.doomed.retain(|id, _| !goes.contains(id));
+        open.open(&*self.store.fs, &self.store.layout, self.workspace.path())?;
+        Ok(Gone { removed, stay: self.replaced.len() as u64 })
+    }
+
+    /// Ends it: gives back what the catalog needs no more.
+    pub fn finish(self) {
+        self.store.shrink_catalog();
     }
 
     /// An optimized pack with this directory that a run left which ended before a

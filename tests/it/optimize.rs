@@ -103,6 +103,10 @@ fn a_run_goes_on_where_the_last_one_had_no_more_time() {
             .collect();
         let grown: u64 = made.iter().chain(&named).map(|path| size(path)).sum();
         assert!(grown <= watch.planned.lock().unwrap().map_or(0, |plan| plan.space), "{grown}");
+        // Nobody else is there who may need what was replaced.
+        let gone = known.iter().filter(|path| !path.exists());
+        assert_eq!((outcome.stay, gone.count() as u64), (0, outcome.packs));
+        assert_eq!(outcome.removed, outcome.before);
         before += outcome.before;
         after += outcome.after;
         for (name, bytes) in ["app:1", "app:2"].iter().zip(&images) {
@@ -145,5 +149,7 @@ fn what_is_damaged_is_left_alone_and_told_of() {
     assert_eq!(document["damaged"][0]["pack"], name);
     assert_eq!(fs::read(damaged).unwrap(), bytes);
     assert!(export(&open_disk(&scratch.store()), "app:2") == images[1]);
-    assert!(files(&scratch.store().join("tmp")).is_empty());
+    let kept = files(&scratch.store().join("tmp"));
+    let of_collections = |path: &&PathBuf| path.starts_with(scratch.store().join("tmp/gc"));
+    assert!(kept.iter().filter(of_collections).count() == kept.len(), "{kept:?}");
 }

@@ -18,7 +18,9 @@ use crate::cli::{Global, surroundings};
 ///
 /// Takes one pack after the other, at zstd level 19, and keeps each that is done: it can
 /// be ended at any time, and goes on with the next one when it is run again. Nothing
-/// that is stored changes but for its size. Others may save and export meanwhile.
+/// that is stored changes but for its size. Others may save and export meanwhile. The
+/// packs that it replaces are removed on the way; those that processes may need which
+/// began before go with the next `optimize` or `gc`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Begin no more packs after this time, such as 1h or 30m
@@ -38,6 +40,8 @@ struct Document {
     packs: u64,
     before: u64,
     after: u64,
+    removed: u64,
+    stay: u64,
     left: u64,
     damaged: Vec<DamagedRow>,
 }
@@ -73,10 +77,14 @@ impl Progress for Watcher {
 impl Watch for Watcher {
     fn planned(&self, plan: &Plan) {
         if !self.quiet {
+            let (count, space) = (packs(plan.packs), ByteCount(plan.space));
+            let in_use = if plan.space_in_use > plan.space {
+                format!(", or {} if others use the store", ByteCount(plan.space_in_use))
+            } else {
+                String::new()
+            };
             output::note(&format!(
-                "optimizing {}, which takes up to {} of free space",
-                packs(plan.packs),
-                ByteCount(plan.space)
+                "optimizing {count}, which takes up to {space} of free space{in_use}"
             ));
         }
     }
@@ -116,7 +124,7 @@ fn report(global: &Global, args: &Args, outcome: OptimizeOutcome) -> Printed {
     if !args.json && !global.quiet {
         output::lines(&lines(&outcome))?;
     }
-    let OptimizeOutcome { packs, before, after, left, damaged } = outcome;
+    let OptimizeOutcome { packs, before, after, removed, stay, left, damaged } = outcome;
     let mut exit = Exit::Done;
     let mut rows = Vec::new();
     for (pack, error) in damaged {
@@ -126,7 +134,8 @@ fn report(global: &Global, args: &Args, outcome: OptimizeOutcome) -> Printed {
         exit = failure.report();
     }
     if args.json {
-        output::json(&Document { schema: 1, packs, before, after, left, damaged: rows })?;
+        let (schema, damaged) = (1, rows);
+        output::json(&Document { schema, packs, before, after, removed, stay, left, damaged })?;
     }
     Ok(exit)
 }
@@ -139,9 +148,17 @@ fn lines(outcome: &OptimizeOutcome) -> Vec<String> {
         let saved = ByteCount(outcome.before.saturating_sub(outcome.after));
         let count = packs(outcome.packs);
         lines.push(format!("optimized {count}: {before} became {after}, {saved} less"));
-        lines.push(format!("what they replace comes free with the next gc: {before}"));
+    } else if outcome.removed > 0 {
+        let removed = ByteCount(outcome.removed);
+        lines.push(format!("removed {removed} in packs that were replaced before"));
+    } else if outcome.stay > 0 {
+        // Said below.
     } else if outcome.left == 0 && outcome.damaged.is_empty() {
         lines.push("nothing to do: all packs are optimized".to_owned());
+    }
+    if outcome.stay > 0 {
+        let count = packs(outcome.stay);
+        lines.push(format!("{count} that were replaced stay, as others use the store: `orlop gc` removes them later"));
     }
     if outcome.left > 0 {
         lines.push(format!("out of time, {} left: run it again to go on", packs(outcome.left)));

@@ -20,12 +20,13 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::generation::{self, Generation};
 use super::record::Action;
+use super::removal;
 use super::workspace::Workspace;
 use super::{Result, Store, StoreError};
 use crate::catalog::Found;
 use crate::codec::Levels;
 use crate::digest::{Digest, Id};
-use crate::fs::{self, Lock};
+use crate::fs::Lock;
 use crate::progress::Progress;
 use crate::time::Time;
 use marks::Marks;
@@ -215,11 +216,12 @@ impl Collection<'_> {
             let records = Records::read(self.store)?;
             self.remove_records(&records, &obsolete)?;
         }
-        collected.removed = self.remove_packs(&goes)?;
+        collected.removed = self.store.remove_packs(&goes)?;
         if all {
             let next = Generation { number: opened.number + 1, ..Generation::default() };
             next.open(&*self.store.fs, &self.store.layout, self.workspace.path())?;
         }
+        self.store.shrink_catalog();
         let mut waiting_for: Vec<u32> = older.iter().map(|owner| owner.pid).collect();
         waiting_for.retain(|_| stayed);
         waiting_for.sort_unstable();
@@ -297,37 +299,8 @@ impl Collection<'_> {
 
     /// Removes records, durably.
     fn remove_files(&self, records: &[Id]) -> Result<()> {
-        let mut folders = BTreeSet::new();
-        for id in records {
-            let path = self.store.layout.record(*id);
-            remove(&*self.store.fs, &path)?;
-            folders.extend(path.parent().map(std::path::Path::to_owned));
-        }
-        folders.iter().try_for_each(|folder| Ok(self.store.fs.sync_dir(folder)?))
-    }
-
-    /// Removes packs from the catalog, and then their files. Returns their bytes.
-    fn remove_packs(&mut self, goes: &HashSet<Id>) -> Result<u64> {
-        let mut bytes = 0;
-        for id in goes {
-            let path = self.store.layout.pack(*id);
-            bytes += self.store.fs.open(&path).and_then(|file| file.len()).unwrap_or(0);
-        }
-        let ids: Vec<Id> = goes.iter().copied().collect();
-        self.store.catalog.forget_packs(&ids)?;
-        self.store.forget_places();
-        let mut folders = BTreeSet::new();
-        for id in goes {
-            let path = self.store.layout.pack(*id);
-            remove(&*self.store.fs, &path)?;
-            folders.extend(path.parent().map(std::path::Path::to_owned));
-        }
-        // One that came back would be taken for one that stays when nothing is doomed
-        // any more, and what it stands on may be gone.
-        for folder in folders {
-            self.store.fs.sync_dir(&folder)?;
-        }
-        Ok(bytes)
+        let paths = records.iter().map(|id| self.store.layout.record(*id));
+        removal::remove_files(&*self.store.fs, paths)
     }
 }
 
@@ -343,14 +316,6 @@ fn summary(plan: &Plan, obsolete: &Obsolete) -> Collected {
         records: (obsolete.saves_and_tags.len() + obsolete.others.len()) as u64,
         removed: 0,
         no_room: false,
-    }
-}
-
-/// Removes a file, which may be gone.
-fn remove(fs: &dyn fs::Fs, path: &std::path::Path) -> Result<()> {
-    match fs.remove_file(path) {
-        Err(error) if !error.is_missing() => Err(error.into()),
-        _ => Ok(()),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::fs::{Disk, Fs};
 use crate::pack::reader::PackReader;
 use crate::store::optimize::{Candidate, Optimized, Optimizer, memory_min};
 use crate::store::record::{SaveRecord, Source};
-use crate::store::{OpenOptions, Result, Store};
+use crate::store::{Notice, OpenOptions, Result, Store};
 use crate::time::Time;
 
 /// A layer of two files that is changed a little from version to version, so that
@@ -54,6 +54,16 @@ fn optimize_all(store: &mut Store) -> Result<Vec<(Candidate, Optimized)>> {
         optimizer.replace(part, "test", Time::from_nanos(0))?;
     }
     Ok(optimized)
+}
+
+/// The same, and removes the old ones that nobody may need; returns how many stay.
+fn optimize_and_remove(store: &mut Store) -> Result<u64> {
+    optimize_all(store)?;
+    let mut optimizer = store.begin_optimizing(memory_min())?;
+    optimizer.candidates()?;
+    let gone = optimizer.remove_replaced()?;
+    optimizer.finish();
+    Ok(gone.stay)
 }
 
 fn path_of(scratch: &Scratch, pack: Id) -> PathBuf {
@@ -107,7 +117,7 @@ fn all_packs_become_smaller_and_nothing_else_changes() {
         for (digest, version) in digests.iter().zip(0..) {
             assert!(read(&store, *digest).unwrap() == layer(version));
         }
-        let optimizer = store.begin_optimizing(memory_min()).unwrap();
+        let mut optimizer = store.begin_optimizing(memory_min()).unwrap();
         assert_eq!(optimizer.candidates().unwrap().packs, []);
         drop(optimizer);
         assert_eq!(store.take_notices(), []);
@@ -160,6 +170,53 @@ fn reindexed(scratch: &Scratch) -> Store {
     let mut store = scratch.open();
     store.reindex().unwrap();
     store
+}
+
+#[test]
+fn what_was_replaced_stays_while_others_may_need_it() {
+    let (scratch, digests) = versions(3);
+    let old = scratch.packs();
+    let hold = OpenOptions { hold: true, ..OpenOptions::default() };
+    let reader = Store::open(Arc::new(Disk), &scratch.root(), &hold).unwrap();
+    let mut writer = scratch.open();
+    let mut session = writer.begin(Levels::for_content(1)).unwrap();
+    let mut store = scratch.open();
+    assert_eq!(optimize_and_remove(&mut store).unwrap(), 6);
+    assert_eq!(optimize_and_remove(&mut store).unwrap(), 6);
+    assert!(old.iter().all(|path| path.exists()));
+    // Who begins now doesn't keep them, and takes no notice of them.
+    let late = Store::open(Arc::new(Disk), &scratch.root(), &hold).unwrap();
+    session.put_layer(&mut &*layer(3)).unwrap();
+    let source = Source { name: "test".to_owned(), dialect: "test".to_owned() };
+    let record = SaveRecord::new("test", source, Vec::new());
+    session.commit(record, Time::from_nanos(0), true).unwrap();
+    drop(writer);
+    for (digest, version) in digests.iter().zip(0..) {
+        assert!(read(&reader, *digest).unwrap() == layer(version));
+    }
+    drop(reader);
+    assert_eq!(optimize_and_remove(&mut store).unwrap(), 2);
+    assert!(old.iter().all(|path| !path.exists()));
+    for store in [late, reindexed(&scratch)] {
+        for (digest, version) in digests.iter().zip(0..) {
+            assert!(read(&store, *digest).unwrap() == layer(version));
+        }
+    }
+    assert_eq!(optimize_and_remove(&mut store).unwrap(), 0);
+    assert_eq!(scratch.packs().len(), 8);
+}
+
+#[test]
+fn nothing_is_removed_while_garbage_is_collected() {
+    let (scratch, _) = versions(2);
+    let old = scratch.packs();
+    let mut collecting = scratch.open();
+    let collection = collecting.collect(0).unwrap();
+    assert_eq!(optimize_and_remove(&mut scratch.open()).unwrap(), 4);
+    drop(collection);
+    assert!(old.iter().all(|path| path.exists()));
+    assert_eq!(optimize_and_remove(&mut scratch.open()).unwrap(), 0);
+    assert!(old.iter().all(|path| !path.exists()));
 }
 
 #[test]
@@ -219,17 +276,23 @@ fn a_run_that_ends_anywhere_leaves_the_store_whole() {
         restore(&scratch.root(), &template);
         let fs = Faulty::at(number, Fault::Freeze);
         let run = Store::open(Arc::new(fs.clone()), &scratch.root(), &OpenOptions::default())
-            .and_then(|mut store| optimize_all(&mut store));
+            .and_then(|mut store| optimize_and_remove(&mut store));
         *found.entry(run.is_ok()).or_default() += 1;
         let mut store = scratch.open();
         for (digest, version) in digests.iter().zip(0..) {
             assert!(read(&store, *digest).unwrap() == layer(version), "{number}");
         }
-        optimize_all(&mut store).unwrap();
+        assert_eq!(optimize_and_remove(&mut store).unwrap(), 0, "{number}");
         assert_eq!(optimize_all(&mut store).unwrap(), [], "{number}");
         drop(store);
-        assert_eq!(scratch.packs().len(), 8, "{number}");
-        assert!(list(&scratch.root().join("tmp")).is_empty(), "{number}");
+        assert_eq!(scratch.packs().len(), 4, "{number}");
+        let mut store = reindexed(&scratch);
+        for (digest, version) in digests.iter().zip(0..) {
+            assert!(read(&store, *digest).unwrap() == layer(version), "{number}");
+        }
+        let notices = store.take_notices();
+        assert!(matches!(notices[..], [Notice::CatalogRebuilt { .. }]), "{notices:?}");
+        assert_eq!(list(&scratch.root().join("tmp")), [scratch.root().join("tmp/gc")], "{number}");
         if run.is_ok() && fs.operations() < number {
             break;
         }

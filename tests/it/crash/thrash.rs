@@ -148,7 +148,9 @@ fn thrash(seed: u64, goes_on: impl Fn(&Counts) -> bool + Sync) {
     println!("{counts:?}");
     assert!(counts.killed > 0 && !counts.saved.is_empty());
     scratch.ok(["save", "-i", "0.tar"]);
-    assert_eq!(names(&scratch.store().join("tmp")), [""; 0]);
+    let mut left = names(&scratch.store().join("tmp"));
+    left.retain(|name| name != "gc");
+    assert_eq!(left, [""; 0]);
     for rebuilt in [false, true] {
         if rebuilt {
             scratch.ok(["reindex"]);
