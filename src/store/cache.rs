@@ -31,6 +31,12 @@ impl<K: Copy + Eq + Hash, V: Clone> Cache<K, V> {
         Some(entry.value.clone())
     }
 
+    pub(super) fn remove(&mut self, key: K) {
+        if let Some(entry) = self.entries.remove(&key) {
+            self.weight -= entry.weight;
+        }
+    }
+
     pub(super) fn insert(&mut self, key: K, value: V, weight: usize) {
         self.clock += 1;
         self.weight += weight;
@@ -43,9 +49,7 @@ impl<K: Copy + Eq + Hash, V: Clone> Cache<K, V> {
             let Some(key) = oldest.map(|(key, _)| *key) else {
                 return;
             };
-            if let Some(entry) = self.entries.remove(&key) {
-                self.weight -= entry.weight;
-            }
+            self.remove(key);
         }
     }
 }
@@ -64,5 +68,9 @@ mod tests {
         assert_eq!((cache.get(1), cache.get(2), cache.get(3)), (Some('a'), None, Some('c')));
         cache.insert(4, 'd', 40);
         assert_eq!((cache.get(1), cache.get(3), cache.get(4)), (None, None, Some('d')));
+        cache.remove(4);
+        cache.insert(5, 'e', 5);
+        cache.insert(6, 'f', 5);
+        assert_eq!((cache.get(4), cache.get(5), cache.get(6)), (None, Some('e'), Some('f')));
     }
 }

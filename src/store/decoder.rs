@@ -130,6 +130,14 @@ impl Decoder {
         Ok(pack)
     }
 
+    /// Closes packs: a file that is open takes its space though it was removed.
+    pub(super) fn close_packs(&self, packs: &[Id]) {
+        let mut state = self.lock();
+        for id in packs {
+            state.packs.remove(*id);
+        }
+    }
+
     /// The chunk at a place, for the reader of a stretch of the plan, if it is for
     /// one.
     pub(super) fn chunk(

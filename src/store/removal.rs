@@ -21,6 +21,7 @@ impl Store {
         let bytes = ids.iter().map(|id| length(id).unwrap_or(0)).sum();
         self.catalog.forget_packs(&ids)?;
         self.forget_places();
+        self.decoder.close_packs(&ids);
         // One that came back would be taken for one that stays when nothing is doomed
         // any more, and what it stands on may be gone.
         remove_files(&*self.fs, ids.iter().map(|id| self.layout.pack(*id)))?;
