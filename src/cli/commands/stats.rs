@@ -103,9 +103,12 @@ fn lines(stats: &Stats) -> Vec<String> {
     lines
 }
 
-/// In percent, with two digits behind the point.
+/// In percent, with two digits behind the point; of nothing, a dash.
 fn percent(part: u64, of: u64) -> String {
-    let hundredths = u128::from(part) * 10_000 / u128::from(of.max(1));
+    if of == 0 {
+        return "-".to_owned();
+    }
+    let hundredths = u128::from(part) * 10_000 / u128::from(of);
     format!("{}.{:02} %", hundredths / 100, hundredths % 100)
 }
 
