@@ -92,7 +92,7 @@ fn year(root: &Path, fresh: &Path, nights: u32) {
         sum.saved += bytes(&root.join("packs")).0 - before;
         let mut store = open(root);
         let author = Author { program: "bench", now: at(night, 3) };
-        let going = plan(&store, None, &policy, &Zone::utc()).expect("a plan");
+        let mut going = plan(&store, None, &policy, &Zone::utc()).expect("a plan");
         going.carry_out(&mut store, author).expect("a record");
         drop(store);
         let mut waste = None;

@@ -52,7 +52,6 @@ impl From<crate::catalog::CatalogError> for RmError {
 pub struct Removal {
     /// The revisions that it is about, oldest first.
     pub revisions: Vec<Let>,
-    names: Vec<GivenRow>,
 }
 
 /// What happens to one revision.
@@ -64,6 +63,7 @@ pub struct Let {
     pub untagged: Vec<ReferenceRow>,
     /// Whether it has none left, and is removed.
     pub removed: bool,
+    names: Vec<GivenRow>,
 }
 
 /// What was removed.
@@ -159,8 +159,7 @@ pub(super) fn removal(
         let mut untagged: Vec<ReferenceRow> = names.iter().map(|it| it.name.clone()).collect();
         untagged.sort_unstable();
         untagged.dedup();
-        removal.revisions.push(Let { revision, untagged, removed });
-        removal.names.extend(names);
+        removal.revisions.push(Let { revision, untagged, removed, names });
     }
     Ok(removal)
 }
@@ -174,7 +173,7 @@ pub(super) fn write(
 ) -> Result<Id, StoreError> {
     let removed = removal.revisions.iter().filter(|it| it.removed);
     let revisions: Vec<RevisionKey> = removed.map(|it| key_of(&it.revision)).collect();
-    let names = removal.names.iter().map(given_name).collect();
+    let names = removal.revisions.iter().flat_map(|it| &it.names).map(given_name).collect();
     let remove = Remove { reason: reason.to_owned(), revisions, names };
     author.write(store, Action::Remove(remove))
 }

@@ -300,6 +300,11 @@ impl Store {
         Ok(lock)
     }
 
+    /// Takes in what others did since it was opened.
+    pub fn refresh(&mut self) -> Result<()> {
+        self.bring_up_to_date(Found::Usable)
+    }
+
     /// How many records can't be read, so that revisions may be missing.
     pub fn records_unreadable(&self) -> usize {
         self.records_unreadable

@@ -45,6 +45,7 @@ pub fn fold(actions: impl IntoIterator<Item = (Id, ActionRecord)>) -> State {
         actions.into_iter().map(|(id, action)| ((action.stamp(), id), action)).collect();
     let (undone, last) = undone(&ordered);
     let mut state = State { last, ..State::default() };
+    let mut removals = Vec::new();
     let counting = ordered.into_iter().filter(|((_, id), _)| !undone.contains(id));
     for ((stamp, record), ActionRecord { action, .. }) in counting {
         match action {
@@ -53,7 +54,7 @@ pub fn fold(actions: impl IntoIterator<Item = (Id, ActionRecord)>) -> State {
                 state.tags.push(TagGiven { record, stamp, revision, references });
             }
             Action::Remove(remove) => {
-                state.removed.extend(remove.revisions);
+                removals.push(((stamp, record), remove.revisions));
                 state.removed_names.extend(remove.names);
             }
             Action::Pin(pin) => {
@@ -74,7 +75,32 @@ pub fn fold(actions: impl IntoIterator<Item = (Id, ActionRecord)>) -> State {
             Action::Undo(_) => {}
         }
     }
+    state.removed = removed(removals, &state);
     state
+}
+
+/// The revisions that were removed. Who removes one lists all names of it, so one that
+/// was given before and that nobody lists came when the rest was planned already: the
+/// revision stays for it.
+fn removed(removals: Vec<((Stamp, Id), Vec<RevisionKey>)>, state: &State) -> BTreeSet<RevisionKey> {
+    let mut unseen: HashMap<RevisionKey, (Stamp, Id)> = HashMap::new();
+    for tag in &state.tags {
+        let given = |reference: &String| GivenName {
+            reference: reference.clone(),
+            record: tag.record,
+            position: 0,
+        };
+        if !tag.references.iter().all(|name| state.removed_names.contains(&given(name))) {
+            // The first one, as they come in their order.
+            unseen.entry(tag.revision).or_insert((tag.stamp, tag.record));
+        }
+    }
+    let mut removed = BTreeSet::new();
+    for (at, revisions) in removals {
+        let stays = |key: &RevisionKey| unseen.get(key).is_some_and(|tagged| *tagged < at);
+        removed.extend(revisions.into_iter().filter(|key| !stays(key)));
+    }
+    removed
 }
 
 /// The records that were undone, and the one that can be undone next. An undo
@@ -172,6 +198,23 @@ mod tests {
         assert_eq!(state.removed_names, [given(2)].into());
         assert_eq!(state.pinned, [key(3)].into());
         assert_eq!(state.last, Some(removed.0));
+    }
+
+    #[test]
+    fn a_tag_that_a_removal_did_not_see_keeps_its_revision() {
+        let (tagged, removed, late) = (at(1, tag(1)), at(2, remove(1)), at(3, tag(1)));
+        let state = folded(&[&tagged, &removed]);
+        assert_eq!((state.removed.len(), state.removed_names), (0, [given(1)].into()));
+        // One that comes later is too late: its content may be gone.
+        assert_eq!(folded(&[&removed, &late]).removed, [key(1)].into());
+        // When it is undone, or removed itself, nothing keeps the revision.
+        let state = folded(&[&tagged, &removed, &undo(4, &tagged)]);
+        assert_eq!(state.removed, [key(1)].into());
+        let reference = "a/b/c:1".to_owned();
+        let names = vec![GivenName { reference, record: tagged.0, position: 0 }];
+        let removal = Remove { reason: "rm".to_owned(), revisions: vec![key(1)], names };
+        let state = folded(&[&tagged, &removed, &at(5, Action::Remove(removal))]);
+        assert_eq!((state.removed, state.removed_names.len()), ([key(1)].into(), 2));
     }
 
     #[test]

@@ -104,7 +104,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Printed {
             .hint("keep a week of days: orlop forget --keep-daily 7 --dry-run"));
     }
     let mut store = surroundings::open(global, false)?;
-    let plan = plan(&store, args.pattern.as_deref(), &policy, &surroundings::zone())?;
+    let mut plan = plan(&store, args.pattern.as_deref(), &policy, &surroundings::zone())?;
     if !args.json && !global.quiet {
         output::lines(&lines(&plan))?;
     }
@@ -123,6 +123,10 @@ pub(crate) fn run(global: &Global, args: &Args) -> Printed {
         }
         record = plan.carry_out(&mut store, author())?;
         surroundings::report_notices(global, &mut store);
+        if plan.pinned_since > 0 {
+            let count = revisions(plan.pinned_since);
+            output::note(&format!("pinned meanwhile, and left alone: {count}"));
+        }
     }
     if args.json {
         return output::json(&document(plan, record.map(|id| id.to_string()), freed.as_ref()));

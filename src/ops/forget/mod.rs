@@ -24,6 +24,8 @@ pub struct ForgetPlan {
     pub groups: Vec<Group>,
     /// How many revisions have no name, and are left alone.
     pub unnamed: usize,
+    /// How many were to go, and were pinned before they did.
+    pub pinned_since: usize,
     removal: Removal,
 }
 
@@ -68,14 +70,30 @@ impl ForgetPlan {
         removed.map(|it| (it.revision.record, it.revision.position)).collect()
     }
 
-    /// Writes the record of it; `None` where nothing goes.
-    pub fn carry_out(&self, store: &mut Store, author: Author<'_>) -> Result<Option<Id>> {
+    /// Writes the record of it; `None` where nothing goes. What was pinned since it was
+    /// planned stays, and is so in the plan from then on.
+    pub fn carry_out(&mut self, store: &mut Store, author: Author<'_>) -> Result<Option<Id>> {
+        self.spare_pinned(store)?;
         if self.is_empty() {
             // Whoever let go of the rest may have been killed before that was durable.
             store.make_durable()?;
             return Ok(None);
         }
         rm::write(store, "forget", &self.removal, author).map(Some)
+    }
+
+    fn spare_pinned(&mut self, store: &mut Store) -> Result<()> {
+        store.refresh()?;
+        let pinned = store.state()?.pinned;
+        let before = self.going();
+        self.removal.revisions.retain(|it| !pinned.contains(&key_of(&it.revision)));
+        self.pinned_since = before - self.going();
+        for entry in self.groups.iter_mut().flat_map(|group| &mut group.entries) {
+            if entry.reasons.is_empty() && pinned.contains(&key_of(&entry.revision)) {
+                (entry.reasons, entry.removed) = (vec![Reason::Pinned], false);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -110,7 +128,7 @@ pub fn plan(
         let goes = entry.reasons.is_empty();
         entry.removed = goes && removed.contains(&key_of(&entry.revision));
     }
-    Ok(ForgetPlan { groups, unnamed, removal })
+    Ok(ForgetPlan { groups, unnamed, pinned_since: 0, removal })
 }
 
 /// All revisions with names that match, in their groups; and how many have none.

@@ -4,10 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
 
+use orlop::ops::action::Author;
+use orlop::ops::forget::plan;
+use orlop::ops::forget::policy::{Policy, Reason};
+use orlop::time::{Time, Zone};
 use serde_json::Value;
 
 use super::bytes;
 use super::store::list;
+use crate::support::stores::open_disk;
 use crate::support::{Scratch, hello};
 
 /// Record and position.
@@ -64,12 +69,22 @@ pub(super) fn read(store: &Path) -> Names {
     let records = records(store);
     let undone = undone(&records);
     let counting = || records.iter().filter(|(id, _)| !undone.contains(id));
-    let mut removed = BTreeSet::new();
     let mut taken = BTreeSet::new();
     for (_, record) in counting().filter(|(_, record)| record["kind"] == "remove") {
-        removed.extend(keys(&record["revisions"]));
         let names = record["names"].as_array().unwrap();
         taken.extend(names.iter().map(|name| (text(&name["reference"]), key(name))));
+    }
+    let mut removed = BTreeSet::new();
+    let mut unknown = BTreeSet::new();
+    for (id, record) in counting() {
+        if record["kind"] == "tag" {
+            let mut names = record["references"].as_array().unwrap().iter().map(text);
+            if names.any(|name| !taken.contains(&(name, (id.clone(), 0)))) {
+                unknown.insert(key(&record["revision"]));
+            }
+        } else if record["kind"] == "remove" {
+            removed.extend(keys(&record["revisions"]).filter(|of| !unknown.contains(of)));
+        }
     }
     let mut found = Names::default();
     let mut give = |reference: &Value, given: Key, of: Key| {
@@ -135,6 +150,49 @@ pub(super) fn agree(scratch: &Scratch, after: &[&str]) -> Names {
     assert_eq!(listed(scratch, true), (pairs(true), names.pinned.clone()), "{after:?}");
     assert_eq!(listed(scratch, false).0, pairs(false), "{after:?}");
     names
+}
+
+#[test]
+fn what_others_do_between_a_plan_and_its_record_counts() {
+    let scratch = Scratch::new();
+    scratch.ok(["save", "-i", hello(1).to_str().unwrap()]);
+    scratch.ok(["save", "-i", hello(2).to_str().unwrap()]);
+    scratch.ok(["tag", "hello:2", "hello:1"]);
+    let rules = ["forget", "--keep-tag", "none", "--dry-run", "--json"];
+    let planned: Value = serde_json::from_str(&scratch.ok(rules)).unwrap();
+    assert_eq!(planned["groups"][0]["forget"].as_array().unwrap().len(), 2);
+    let mut store = open_disk(&scratch.store());
+    let policy = Policy { tags: vec!["none".to_owned()], ..Policy::default() };
+    let mut plan = plan(&store, None, &policy, &Zone::utc()).unwrap();
+    assert_eq!(plan.removed().len(), 2);
+
+    // One of the two gets a name that isn't in the plan, and loses it again; then
+    // another one. The other is pinned.
+    scratch.ok(["tag", "hello:1~1", "other:gone"]);
+    scratch.ok(["rm", "other:gone"]);
+    scratch.ok(["tag", "hello:1~1", "other:x"]);
+    scratch.ok(["pin", "hello:2"]);
+    let author = Author { program: "test", now: Time::from_nanos(0) };
+    assert!(plan.carry_out(&mut store, author).unwrap().is_some());
+    assert_eq!(plan.pinned_since, 1);
+    let stays = &plan.groups[0].entries[0];
+    assert_eq!((stays.reasons.as_slice(), stays.removed), (&[Reason::Pinned][..], false));
+    let names = agree(&scratch, &["forget"]);
+    assert_eq!(names.removed, BTreeSet::new());
+    let shown: Vec<&str> = names.meant.keys().map(String::as_str).collect();
+    let hello = "docker.io/library/hello";
+    let other = "docker.io/library/other:x".to_owned();
+    assert_eq!(shown, [format!("{hello}:1"), format!("{hello}:2"), other]);
+    scratch.ok(["gc", "--max-waste", "0%"]);
+    scratch.ok(["reindex"]);
+    agree(&scratch, &["gc"]);
+    scratch.ok(["export", "hello:1", "hello:2", "other:x", "-o", "out.tar"]);
+
+    // Without that name, the revision goes as it should have.
+    scratch.ok(["rm", "other:x"]);
+    assert_eq!(agree(&scratch, &["rm"]).removed.len(), 1);
+    scratch.ok(["gc", "--max-waste", "0%"]);
+    agree(&scratch, &["gc"]);
 }
 
 #[test]
