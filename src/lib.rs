@@ -10,6 +10,7 @@
 
 pub mod ops;
 
+pub mod project;
 pub mod store;
 
 pub mod catalog;

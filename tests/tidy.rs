@@ -12,7 +12,7 @@ use std::fs;
 use std::path::Path;
 
 /// Top-level modules and their level. A module may use those of lower levels.
-const LEVELS: [(&str, u8); 17] = [
+const LEVELS: [(&str, u8); 18] = [
     ("digest", 0),
     ("size", 0),
     ("varint", 0),
@@ -26,6 +26,7 @@ const LEVELS: [(&str, u8); 17] = [
     ("pack", 3),
     ("catalog", 3),
     ("image", 3),
+    ("project", 4),
     ("store", 4),
     ("ops", 5),
     // The binary. It uses the library by its outside name, `orlop`.
@@ -37,7 +38,7 @@ const LEVELS: [(&str, u8); 17] = [
 const SAME_LEVEL: [(&str, &str); 0] = [];
 
 /// Outside packages, as Rust spells them, and the one module that uses each.
-const OWNERS: [(&str, &str); 15] = [
+const OWNERS: [(&str, &str); 16] = [
     ("blake3", "digest"),
     ("sha2", "digest"),
     ("zstd", "codec"),
@@ -53,6 +54,7 @@ const OWNERS: [(&str, &str); 15] = [
     ("walkdir", "fs"),
     ("crossbeam_channel", "pack"),
     ("tar", "image"),
+    ("serde_saphyr", "project"),
 ];
 
 /// Outside packages that any module may use.

@@ -5,7 +5,7 @@
 //! files, since it is the user's own.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +24,19 @@ pub fn open_input(path: &Path) -> Result<InputFile> {
         return Err(Error::on("read", path)(error));
     }
     Ok(InputFile { file: Arc::new(file), regular: metadata.is_file() })
+}
+
+/// Reads a whole file of the user's, or a FIFO to its end: at most `most` bytes.
+pub fn read_input(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = open_input(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes);
+    read.map_err(Error::on("read", path))?;
+    if bytes.len() as u64 > most {
+        let message = format!("it has more than {most} bytes");
+        let error = io::Error::new(io::ErrorKind::FileTooLarge, message);
+        return Err(Error::on("read", path)(error));
+    }
+    Ok(bytes)
 }
 
 /// A file of the user's, open to be read. Clones share their position.
@@ -55,7 +68,7 @@ impl InputFile {
     }
 }
 
-impl io::Read for InputFile {
+impl Read for InputFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         (&*self.file).read(buffer)
     }
@@ -76,7 +89,7 @@ pub struct InputPart {
     left: u64,
 }
 
-impl io::Read for InputPart {
+impl Read for InputPart {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.left).map_or(buffer.len(), |left| left.min(buffer.len()));
         if most == 0 {

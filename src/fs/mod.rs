@@ -18,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use disk::Disk;
-pub use input::{InputFile, InputFolder, InputPart, open_input, open_input_folder};
+pub use input::{InputFile, InputFolder, InputPart, open_input, open_input_folder, read_input};
 
 /// A failed operation on a path.
 #[derive(Debug, thiserror::Error)]
