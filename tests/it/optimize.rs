@@ -153,3 +153,27 @@ fn what_is_damaged_is_left_alone_and_told_of() {
     let of_collections = |path: &&PathBuf| path.starts_with(scratch.store().join("tmp/gc"));
     assert!(kept.iter().filter(of_collections).count() == kept.len(), "{kept:?}");
 }
+
+#[test]
+fn what_was_optimized_stays_so_when_it_is_collected() {
+    let scratch = Scratch::new();
+    let mut images = Vec::new();
+    for number in 1..=9 {
+        let (name, file) = (format!("app:{number}"), format!("file-{number}"));
+        let archive = archive(&name, &[layer(&[(&file, &lines(2 * number + 1))])]);
+        save(&mut open_disk(&scratch.store()), &archive).unwrap();
+        images.push((expected(&archive, &name), name));
+    }
+    run(&scratch.store(), u64::MAX);
+    let bytes =
+        || -> u64 { files(&scratch.store().join("packs")).iter().map(|path| size(path)).sum() };
+    let before = bytes();
+    scratch.ok(["gc"]);
+    // Small packs became one of each kind, which is no larger than they were.
+    assert_eq!(files(&scratch.store().join("packs")).len(), 2);
+    assert!(bytes() <= before, "{before} became {}", bytes());
+    assert_eq!(run(&scratch.store(), u64::MAX).0.packs, 0);
+    for (archive, name) in images {
+        assert!(export(&open_disk(&scratch.store()), &name) == archive, "{name}");
+    }
+}

@@ -3,8 +3,9 @@
 //! A frame that is nearly all needed is copied as it is stored; of others the needed
 //! chunks are compressed again, with what they stood on, or with others that stand
 //! on nothing. No chunk comes to stand deeper than it did, so what stands on it can
-//! go on to. The new packs have no record yet. Memory is bounded by a few frames for
-//! each processor.
+//! go on to. What comes from packs that were optimized goes to others that are, as hard
+//! as it was. The new packs have no record yet. Memory is bounded by a few frames for
+//! each worker, and what the hardest level takes.
 
 use std::sync::Arc;
 use std::thread::{self, ScopedJoinHandle};
@@ -33,25 +34,38 @@ const SPARE: u64 = 200;
 /// A frame with less content than this is joined with others, if it stands on
 /// nothing.
 const SMALL: u32 = 1 << 20;
-/// How many frames of each processor are compressed at a time.
+/// How many frames of each worker are compressed at a time.
 const FRAMES_EACH: usize = 2;
+/// The most workers: the hardest level takes some 150 MiB for each.
+const WORKERS_MAX: usize = 4;
 
 /// Writes packs.
 pub(super) struct Repacker<'s> {
     store: &'s mut Store,
     workspace: &'s Workspace,
     levels: Levels,
-    /// Chunks that stand on nothing, by kind and whether most likely they can't be
-    /// compressed.
-    filling: Vec<(FrameKind, bool, RawFrame)>,
-    waiting: Vec<Job>,
-    open: Vec<(PackKind, PackWriter, std::path::PathBuf)>,
+    /// Chunks that stand on nothing.
+    filling: Vec<(Sort, RawFrame)>,
+    waiting: Vec<(bool, Job)>,
+    /// By kind, and whether they are optimized.
+    open: Vec<((PackKind, bool), PackWriter, std::path::PathBuf)>,
     files: u64,
     /// The new packs.
     written: Vec<Id>,
     bytes: u64,
 }
 
+/// What chunks can be in a frame together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Sort {
+    kind: FrameKind,
+    /// Most likely they can't be compressed.
+    opaque: bool,
+    /// They were compressed as hard as can be.
+    optimized: bool,
+}
+
+/// A frame that is to be encoded, or was.
 enum Job {
     Encode(FrameKind, RawFrame),
     Copy(EncodedFrame),
@@ -140,26 +154,23 @@ impl Repacker<'_> {
 
     /// Puts the needed chunks of a frame among others that stand on nothing.
     fn join(&mut self, key: FrameKey, entry: &FrameEntry, marks: &Marks) -> Result<()> {
-        let (kind, opaque) = (entry.kind, entry.codec == Codec::Stored);
-        self.each_needed(key, entry, marks, |this, id, chunk| this.put(kind, opaque, id, chunk))
+        let optimized = self.store.pack(key.pack)?.is_optimized();
+        let sort = Sort { kind: entry.kind, opaque: entry.codec == Codec::Stored, optimized };
+        self.each_needed(key, entry, marks, |this, id, chunk| this.put(sort, id, chunk))
     }
 
-    fn put(&mut self, kind: FrameKind, opaque: bool, id: Id, chunk: &[u8]) -> Result<()> {
-        let is_it = |it: &&mut (FrameKind, bool, RawFrame)| (it.0, it.1) == (kind, opaque);
-        let frame = if let Some((_, _, frame)) = self.filling.iter_mut().find(is_it) {
-            frame
-        } else {
-            let frame = RawFrame { opaque, ..RawFrame::default() };
-            self.filling.push((kind, opaque, frame));
-            match self.filling.last_mut() {
-                Some((_, _, frame)) => frame,
-                None => return Ok(()),
-            }
-        };
+    fn put(&mut self, sort: Sort, id: Id, chunk: &[u8]) -> Result<()> {
+        let opaque = sort.opaque;
+        let at = self.filling.iter().position(|(other, _)| *other == sort);
+        let at = at.unwrap_or_else(|| {
+            self.filling.push((sort, RawFrame { opaque, ..RawFrame::default() }));
+            self.filling.len() - 1
+        });
+        let frame = &mut self.filling[at].1;
         let full = (!frame.has_room(chunk.len()))
             .then(|| std::mem::replace(frame, RawFrame { opaque, ..RawFrame::default() }));
         frame.push(id, chunk);
-        full.map_or(Ok(()), |full| self.push(Job::Encode(kind, full)))
+        full.map_or(Ok(()), |full| self.push(sort.optimized, Job::Encode(sort.kind, full)))
     }
 
     /// Makes a frame of the needed chunks of one, that stands on what that did.
@@ -173,7 +184,8 @@ impl Repacker<'_> {
             frame.push(id, chunk);
             Ok(())
         })?;
-        self.push(Job::Encode(entry.kind, frame))
+        let optimized = self.store.pack(key.pack)?.is_optimized();
+        self.push(optimized, Job::Encode(entry.kind, frame))
     }
 
     /// What a frame stands on, named so that it can be in another pack.
@@ -198,7 +210,7 @@ impl Repacker<'_> {
         let positions = in_memory(pack.frames()[key.number].first)..;
         let ids = pack.directory().ids[positions][..in_memory(entry.count)].to_vec();
         let lengths = header.lengths;
-        self.push(Job::Copy(EncodedFrame { bytes, entry, lengths, ids }))
+        self.push(pack.is_optimized(), Job::Copy(EncodedFrame { bytes, entry, lengths, ids }))
     }
 
     /// Keeps the directory of a pack that goes.
@@ -206,30 +218,36 @@ impl Repacker<'_> {
         let home = self.store.home(directory)?;
         let [pack] = home.packs() else { return Err(StoreError::NoDirectory { id: directory }) };
         let pack = self.store.pack(*pack)?;
+        let optimized = pack.is_optimized();
+        let sort = Sort { kind: FrameKind::Directories, opaque: false, optimized };
         for piece in directories::pieces(pack.directory()) {
-            self.put(FrameKind::Directories, false, Id::of(&piece), &piece)?;
+            self.put(sort, Id::of(&piece), &piece)?;
         }
         Ok(())
     }
 
-    fn push(&mut self, job: Job) -> Result<()> {
-        self.waiting.push(job);
-        if self.waiting.len() >= self.store.threads().max(1) * FRAMES_EACH {
+    fn push(&mut self, optimized: bool, job: Job) -> Result<()> {
+        self.waiting.push((optimized, job));
+        if self.waiting.len() >= self.workers() * FRAMES_EACH {
             self.flush()?;
         }
         Ok(())
     }
 
-    /// Compresses what waits, on all processors, and writes it in its order.
+    fn workers(&self) -> usize {
+        self.store.threads().clamp(1, WORKERS_MAX)
+    }
+
+    /// Compresses what waits, on all workers, and writes it in its order.
     fn flush(&mut self) -> Result<()> {
         let jobs = std::mem::take(&mut self.waiting);
-        let share = jobs.len().div_ceil(self.store.threads().max(1)).max(1);
+        let share = jobs.len().div_ceil(self.workers()).max(1);
         let (decoder, levels) = (&self.store.decoder, self.levels);
         let mut rest = jobs.into_iter().peekable();
         let encoded: Vec<_> = thread::scope(|scope| {
             let mut threads = Vec::new();
             loop {
-                let jobs: Vec<Job> = rest.by_ref().take(share).collect();
+                let jobs: Vec<(bool, Job)> = rest.by_ref().take(share).collect();
                 if rest.peek().is_none() {
                     // The last share is for this thread, often all there is.
                     let last = encode_all(jobs, levels, decoder);
@@ -243,17 +261,17 @@ impl Repacker<'_> {
             }
         });
         for frames in encoded {
-            for frame in frames? {
-                self.append(frame)?;
+            for (optimized, frame) in frames? {
+                self.append(optimized, frame)?;
             }
         }
         Ok(())
     }
 
-    fn append(&mut self, frame: EncodedFrame) -> Result<()> {
+    fn append(&mut self, optimized: bool, frame: EncodedFrame) -> Result<()> {
         let kind = frame.entry.kind.pack();
-        let open = self.open.iter().position(|(open, _, _)| *open == kind);
-        let at = open.map_or_else(|| self.begin(kind), Ok)?;
+        let open = self.open.iter().position(|(open, _, _)| *open == (kind, optimized));
+        let at = open.map_or_else(|| self.begin(kind, optimized), Ok)?;
         let writer = &mut self.open[at].1;
         writer.append(frame)?;
         if pack_is_full(kind, writer) {
@@ -263,14 +281,14 @@ impl Repacker<'_> {
     }
 
     /// Begins a pack; returns its place among the open ones.
-    fn begin(&mut self, kind: PackKind) -> Result<usize> {
+    fn begin(&mut self, kind: PackKind, optimized: bool) -> Result<usize> {
         let path = self.workspace.path().join(format!("{}.pack", self.files));
         self.files += 1;
         // A pack that goes may have the same chunks.
         let generation = Some(self.workspace.generation.number + 1);
-        let features = PackFeatures { generation, ..PackFeatures::default() };
+        let features = PackFeatures { optimized, generation };
         let writer = PackWriter::create_with(self.store.fs.create(&path)?, kind, features)?;
-        self.open.push((kind, writer, path));
+        self.open.push(((kind, optimized), writer, path));
         Ok(self.open.len() - 1)
     }
 
@@ -285,9 +303,9 @@ impl Repacker<'_> {
     }
 
     fn finish(mut self) -> Result<Written> {
-        for (kind, _, frame) in std::mem::take(&mut self.filling) {
+        for (Sort { kind, optimized, .. }, frame) in std::mem::take(&mut self.filling) {
             if !frame.is_empty() {
-                self.push(Job::Encode(kind, frame))?;
+                self.push(optimized, Job::Encode(kind, frame))?;
             }
         }
         self.flush()?;
@@ -298,26 +316,30 @@ impl Repacker<'_> {
     }
 }
 
+/// Encodes frames; with each goes whether it is as hard as can be.
 fn encode_all(
-    jobs: Vec<Job>,
+    jobs: Vec<(bool, Job)>,
     levels: Levels,
     decoder: &Arc<Decoder>,
-) -> std::result::Result<Vec<EncodedFrame>, PipelineError> {
+) -> std::result::Result<Vec<(bool, EncodedFrame)>, PipelineError> {
     let decoder = Arc::clone(decoder);
     let find_base = move |runs: &[BaseRun]| decoder.base_bytes(runs).ok();
-    let mut compressor = None;
+    let mut compressors = [None, None];
     let mut encoded = Vec::new();
-    for job in jobs {
-        encoded.push(match job {
+    for (optimized, job) in jobs {
+        let frame = match job {
             Job::Copy(frame) => frame,
             Job::Encode(kind, frame) => {
+                let compressor = &mut compressors[usize::from(optimized)];
+                let levels = if optimized { Levels::hardest() } else { levels };
                 let ready = match compressor.take() {
                     Some(ready) => ready,
                     None => Compressor::new(levels).map_err(FrameError::from)?,
                 };
                 encode(kind, frame, compressor.insert(ready), &find_base)?
             }
-        });
+        };
+        encoded.push((optimized, frame));
     }
     Ok(encoded)
 }
