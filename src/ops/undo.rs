@@ -15,7 +15,7 @@ pub enum UndoError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// There is nothing that can be.
-    #[error("there was no rm, forget or tag since garbage was collected last")]
+    #[error("no rm, forget or tag is left since garbage was collected last")]
     Nothing,
     /// What would come back isn't whole any more.
     #[error("garbage was collected since, and {what} is gone")]

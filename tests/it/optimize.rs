@@ -177,3 +177,23 @@ fn what_was_optimized_stays_so_when_it_is_collected() {
         assert!(export(&open_disk(&scratch.store()), &name) == archive, "{name}");
     }
 }
+
+#[test]
+fn what_others_may_need_is_told_of_and_goes_with_the_next_run() {
+    let (scratch, images) = sample();
+    let mut other = open_disk(&scratch.store());
+    let lock = other.keep_garbage().unwrap();
+    let told = scratch.ok(["optimize"]);
+    let left = "4 old packs left to the next gc, as others use the store: orlop gc\n";
+    assert!(told.ends_with(left), "{told}");
+    drop(lock);
+    let told = scratch.ok(["optimize"]);
+    assert!(
+        told.starts_with("removed ") && told.ends_with("that were replaced before\n"),
+        "{told}"
+    );
+    assert_eq!(files(&scratch.store().join("packs")).len(), 4);
+    for (name, bytes) in ["app:1", "app:2"].iter().zip(&images) {
+        assert!(export(&open_disk(&scratch.store()), name) == *bytes, "{name}");
+    }
+}

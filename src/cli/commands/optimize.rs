@@ -157,8 +157,8 @@ fn lines(outcome: &OptimizeOutcome) -> Vec<String> {
         lines.push("nothing to do: all packs are optimized".to_owned());
     }
     if outcome.stay > 0 {
-        let count = packs(outcome.stay);
-        lines.push(format!("{count} that were replaced stay, as others use the store: `orlop gc` removes them later"));
+        let old = format!("{} old pack{}", outcome.stay, if outcome.stay == 1 { "" } else { "s" });
+        lines.push(format!("{old} left to the next gc, as others use the store: orlop gc"));
     }
     if outcome.left > 0 {
         lines.push(format!("out of time, {} left: run it again to go on", packs(outcome.left)));
