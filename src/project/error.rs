@@ -60,6 +60,14 @@ pub enum ProjectError {
         /// What is wrong.
         problem: String,
     },
+    /// A file of variables is none.
+    #[error("cannot read {place}: {problem}")]
+    Variables {
+        /// Where.
+        place: Place,
+        /// What is wrong.
+        problem: String,
+    },
     /// A template instead of what is made of it.
     #[error("{place}: this is a template, which has to be rendered first")]
     Template {

@@ -231,4 +231,72 @@ items:
             ]
         );
     }
+
+    #[test]
+    fn what_is_no_container_is_named_or_passed_over() {
+        let text = r"
+apiVersion: monitoring.coreos.com/v1
+kind: Prometheus
+metadata: {name: k8s, namespace: monitoring}
+spec:
+  image: ex.com/prometheus:3
+  containers: [{name: reload, image: ex.com/reload:1}, {name: bare}]
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: x}
+spec: {versions: [{schema: {containers: [{image: no}], image: no}}]}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: c}
+data: {image: '{{ kept }}', more: 'containers: [{image: no}]'}
+";
+        let found = found(text).unwrap();
+        let images: Vec<_> = found.images.iter().map(|used| used.image.as_str()).collect();
+        assert_eq!(images, ["ex.com/reload:1"]);
+        let named: Vec<_> = found.not_followed.iter().map(|one| one.what.as_str()).collect();
+        assert_eq!(
+            named,
+            [
+                "image `ex.com/prometheus:3` of Prometheus monitoring/k8s",
+                "image `{{ kept }}` of ConfigMap c"
+            ]
+        );
+    }
+
+    #[test]
+    fn errors_say_what_and_where() {
+        let pod =
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  containers:\n  - image: ";
+        for (text, problem) in [
+            (format!("{pod}A:b"), "standard input, line 6: Pod p, container: `A:b` is not"),
+            (format!("{pod}12"), "line 6: Pod p, container: its image is not a text"),
+            (format!("{pod}'{{{{ .Values.image }}}}'"), "line 6: this is a template"),
+            (format!("{pod}{{{{ .Values.image }}}}:1"), "line 6: this is a template"),
+            ("{{- if .Values.x }}\na: b\n{{- end }}\n".to_owned(), "line 1: this is a template"),
+            ("a: [\n".to_owned(), "cannot read standard input, line"),
+        ] {
+            let message = found(&text).unwrap_err().to_string();
+            assert!(message.contains(problem), "{text}\n{message}");
+        }
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "tests write their folders themselves")]
+    fn folders_are_read_in_order() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let pod = |image: &str| {
+            format!("{{\"spec\":\n\t{{\"containers\":[{{\"image\":\"{image}\"}}]}}}}")
+        };
+        for (name, image) in [("b.yml", "b"), ("a.json", "a"), ("c.yaml", "c"), ("d.txt", "d")] {
+            std::fs::write(folder.path().join(name), pod(image)).unwrap();
+        }
+        let found = kubernetes(&[folder.path().to_owned()], &mut io::empty()).unwrap();
+        let images: Vec<_> = found.images.iter().map(|used| used.image.as_str()).collect();
+        assert_eq!(images, ["a", "b", "c"]);
+        let empty = tempfile::TempDir::new().unwrap();
+        let error = kubernetes(&[empty.path().to_owned()], &mut io::empty()).unwrap_err();
+        assert!(error.to_string().starts_with("no .yaml, .yml or .json file in "), "{error}");
+    }
 }

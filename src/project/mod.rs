@@ -5,8 +5,11 @@
 //! Only what decides about images is looked at. Knows neither engines nor the
 //! store, nor the environment and the current folder: they come in as arguments.
 
+mod compose;
+mod dotenv;
 mod error;
 mod kubernetes;
+mod variables;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -14,6 +17,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+pub use compose::{compose, compose_files};
 pub use error::{Place, ProjectError};
 pub use kubernetes::kubernetes;
 
@@ -84,7 +88,7 @@ pub struct Found {
 pub struct ComposeOptions {
     /// Variables of the environment, which go before those of files. Those that
     /// Compose itself looks at count as well: `COMPOSE_PROFILES`,
-    /// `COMPOSE_PROJECT_NAME`, `COMPOSE_ENV_FILES`, `COMPOSE_COMPATIBILITY`.
+    /// `COMPOSE_PROJECT_NAME`, `COMPOSE_FILE`, `COMPOSE_ENV_FILES` and their kin.
     pub environment: BTreeMap<String, String>,
     /// Profiles that are on; `*` is all. Without any, `COMPOSE_PROFILES` says.
     pub profiles: Vec<String>,
@@ -165,36 +169,4 @@ fn read(file: &Path, input: &mut dyn Read) -> Result<Vec<u8>, ProjectError> {
         return Err(ProjectError::Input { source });
     }
     Ok(bytes)
-}
-
-/// Finds the images of a Compose project: of all services that its profiles let
-/// run, as `docker compose` would have them. Later files change earlier ones.
-pub fn compose(
-    files: &[PathBuf],
-    options: &ComposeOptions,
-    input: &mut dyn Read,
-) -> Result<Found, ProjectError> {
-    let _ = options;
-    let mut collected = Collected::default();
-    for file in files {
-        for document in yaml::parse(file, &read(file, input)?)? {
-            for (name, service) in document.get("services").map_or(&[][..], yaml::Node::entries) {
-                let Some(image) = service.get("image") else { continue };
-                let place = error::place(file, image.line);
-                let by = format!("service `{}`", error::cut(name));
-                collected.image(image.text().unwrap_or_default(), &by, place, false)?;
-            }
-        }
-    }
-    Ok(collected.found)
-}
-
-/// The files of a Compose project when none is named: those of `COMPOSE_FILE`,
-/// or the usual ones in a folder or, where it has none, in those above it.
-pub fn compose_files(
-    directory: &Path,
-    options: &ComposeOptions,
-) -> Result<Vec<PathBuf>, ProjectError> {
-    let _ = options;
-    Ok(vec![directory.join("compose.yaml")])
 }

@@ -78,6 +78,12 @@ impl Node {
         }
     }
 
+    /// How many nodes it is, with all within it.
+    pub(super) fn count(&self) -> usize {
+        let items = self.items().iter().map(Self::count).sum::<usize>();
+        1 + items + self.entries().iter().map(|(_, node)| node.count()).sum::<usize>()
+    }
+
     /// The text, if it is one.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.value {
