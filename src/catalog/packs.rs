@@ -6,6 +6,8 @@
 //! these: where they are the same chunk, it was written because the others were
 //! lost, or are to go.
 
+use std::collections::HashSet;
+
 use rusqlite::{OptionalExtension, params};
 
 use super::{Catalog, Result};
@@ -205,15 +207,11 @@ impl Catalog {
     /// and the newest: a second is written where the first one's chunks were lost,
     /// or moved.
     pub fn blob(&self, digest: Digest) -> Result<Option<BlobRow>> {
-        self.blob_where(digest, |_| true)
+        Ok(self.blobs(digest)?.into_iter().next())
     }
 
-    /// The same, in a pack that may be used.
-    pub fn blob_where(
-        &self,
-        digest: Digest,
-        mut usable: impl FnMut(Id) -> bool,
-    ) -> Result<Option<BlobRow>> {
+    /// Where all recipes of a blob are, in this order.
+    pub fn blobs(&self, digest: Digest) -> Result<Vec<BlobRow>> {
         let mut query = self.connection.prepare_cached(
             "SELECT blob.size, pack.id, blob.place & 0xffffff FROM blob
              JOIN pack ON pack.number = blob.place >> 24
@@ -224,13 +222,7 @@ impl Catalog {
             let recipe = Place { pack: Id::from_bytes(row.get(1)?), position: row.get(2)? };
             Ok(BlobRow { size: size.cast_unsigned(), recipe })
         })?;
-        for row in rows {
-            let row = row?;
-            if usable(row.recipe.pack) {
-                return Ok(Some(row));
-            }
-        }
-        Ok(None)
+        Ok(rows.collect::<std::result::Result<_, _>>()?)
     }
 
     /// Where the pieces of a kept directory are.
@@ -244,6 +236,13 @@ impl Catalog {
             Ok(Place { pack: Id::from_bytes(row.get(0)?), position: row.get(1)? })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The directories that are kept, or parts of them.
+    pub fn kept_directories(&self) -> Result<HashSet<Id>> {
+        let mut query = self.connection.prepare_cached("SELECT DISTINCT id FROM directory")?;
+        let ids = query.query_map([], |row| Ok(Id::from_bytes(row.get(0)?)))?;
+        Ok(ids.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Sums over all packs: bytes of data packs, bytes of metadata packs.

@@ -11,7 +11,7 @@ use crate::catalog::{BlobRow, Place};
 use crate::chunk::recipe::Recipe;
 use crate::digest::{Digest, Hashing};
 use crate::layer::section::Section;
-use crate::varint::Malformed;
+use crate::varint::{Malformed, in_memory};
 
 impl Store {
     /// The recipe of a blob.
@@ -20,11 +20,36 @@ impl Store {
         self.recipe_at(digest, row.recipe)
     }
 
-    /// What the catalog knows of a blob.
+    /// What the catalog knows of a blob. Of several recipes, one in a pack that stays,
+    /// if there is any, and whose chunks are all there.
     pub(super) fn blob_row(&self, digest: Digest) -> Result<Option<BlobRow>> {
-        let stays = self.catalog.blob_where(digest, |pack| !self.doomed.contains(&pack))?;
+        let mut rows = self.catalog.blobs(digest)?;
         // What is doomed may be needed after all.
-        stays.map_or_else(|| Ok(self.catalog.blob(digest)?), |row| Ok(Some(row)))
+        rows.sort_by_key(|row| self.doomed.contains(&row.recipe.pack));
+        if rows.len() > 1 && self.differ(&rows) {
+            for row in &rows {
+                // One may be there still that nothing needed when its chunks went.
+                match self.recipe_at(digest, row.recipe) {
+                    Err(error) if error.is_damage() => {}
+                    recipe => {
+                        if self.is_sound_throughout(&recipe?)? {
+                            return Ok(Some(*row));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(rows.into_iter().next())
+    }
+
+    /// Whether these are different recipes, not copies of one, as far as that can be told.
+    fn differ(&self, rows: &[BlobRow]) -> bool {
+        let id = |row: &BlobRow| {
+            let pack = self.pack(row.recipe.pack).ok()?;
+            pack.directory().ids.get(in_memory(row.recipe.position)).copied()
+        };
+        let first = rows.first().and_then(id);
+        first.is_none() || rows.iter().any(|row| id(row) != first)
     }
 
     /// The recipe of a blob, which is at a place.

@@ -386,6 +386,7 @@ impl Store {
         let directory = (pack.directory_id(), pack.directory().ids.as_slice());
         // Others may stand on it.
         self.sound.borrow_mut().retain(|_, sound| *sound);
+        self.lasting.borrow_mut().clear();
         self.decoder.forget_moved();
         // And where what it has was looked for, that is found anew.
         self.whole.borrow_mut().clear();

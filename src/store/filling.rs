@@ -75,17 +75,11 @@ impl WriteSession<'_> {
         if let Some(next) = self.after_last(id)? {
             return Ok(Some(ChunkPlace::Known(next)));
         }
-        let found = self.lasting_chunk(id)?;
+        let found = self.store.lasting_chunk(id)?;
         self.last_known = found.map(|(place, _)| place);
         let Some((place, recorded)) = found else { return Ok(None) };
         self.refer(place.pack, recorded);
         Ok(Some(ChunkPlace::Known(place)))
-    }
-
-    /// Where a chunk is that may be named: in no pack that is about to go.
-    fn lasting_chunk(&self, id: Id) -> Result<Option<(Place, bool)>> {
-        let found = self.store.find_chunk(id)?;
-        Ok(found.filter(|(place, _)| !self.store.doomed.contains(&place.pack)))
     }
 
     /// The place after the last chunk that was found, if this chunk is there.
@@ -94,6 +88,10 @@ impl WriteSession<'_> {
         let next = Place { position: last.position + 1, ..last };
         let pack = self.store.pack(next.pack)?;
         if pack.directory().ids.get(in_memory(next.position)) != Some(&id) {
+            return Ok(None);
+        }
+        // Beside one that is needed, another may have lost what it stood on.
+        if !self.store.is_sound(next)? || !self.store.stays(next)? {
             return Ok(None);
         }
         self.last_known = Some(next);
@@ -146,7 +144,7 @@ impl WriteSession<'_> {
         let mut depth = 0;
         for place in bases {
             // Damage costs a base here, and is not this save's to report.
-            if self.store.doomed.contains(&place.pack) || !self.store.is_sound(*place)? {
+            if !self.store.is_sound(*place)? || !self.store.stays(*place)? {
                 continue;
             }
             let below = self.store.depth_of(*place)?;
@@ -166,7 +164,7 @@ impl WriteSession<'_> {
         if self.sections.frame.ids.contains(&id) {
             return Ok(id);
         }
-        if let Some((place, recorded)) = self.lasting_chunk(id)? {
+        if let Some((place, recorded)) = self.store.lasting_chunk(id)? {
             self.refer(place.pack, recorded);
             return Ok(id);
         }
@@ -199,10 +197,8 @@ impl WriteSession<'_> {
         };
         let sections = map.sections();
         let Some(id) = sections.get(number).or(sections.last()) else { return Ok(Vec::new()) };
-        let Some((place, _)) = self.lasting_chunk(*id)? else { return Ok(Vec::new()) };
-        let mut bases = self.store.base_of_depth(place)?;
-        bases.retain(|place| !self.store.doomed.contains(&place.pack));
-        Ok(bases)
+        let Some((place, _)) = self.store.lasting_chunk(*id)? else { return Ok(Vec::new()) };
+        self.store.base_of_depth(place)
     }
 
     /// A pack that no record names must be named by ours if we refer to it.

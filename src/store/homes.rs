@@ -10,9 +10,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Result, Store, StoreError};
-use crate::catalog::Place;
+use crate::catalog::{PackRow, Place};
 use crate::digest::Id;
 use crate::pack::directories::Pieces;
+use crate::pack::format::DEPTH_MAX;
 use crate::pack::tables::Directory;
 use crate::varint::in_memory;
 
@@ -32,6 +33,8 @@ pub(super) enum Home {
 #[derive(Debug)]
 pub(super) struct Moved {
     directory: Id,
+    /// Whether the directory is kept where it stays.
+    stays: bool,
     packs: Vec<Id>,
     /// Index of the pack, and position there.
     places: Vec<(u32, u32)>,
@@ -45,6 +48,14 @@ pub(super) struct Homes {
 }
 
 impl Home {
+    /// Whether the directory itself isn't about to go.
+    pub(super) fn stays(&self) -> bool {
+        match self {
+            Self::Pack(_) => true,
+            Self::Moved(moved) => moved.stays,
+        }
+    }
+
     /// The packs that hold the chunks.
     pub(super) fn packs(&self) -> &[Id] {
         match self {
@@ -79,6 +90,25 @@ impl Home {
     }
 }
 
+impl Moved {
+    fn new(directory: Id, stays: bool, chunks: &[Option<Place>]) -> Self {
+        let mut packs = Vec::new();
+        let mut numbers: HashMap<Id, u32> = HashMap::new();
+        let place = |place: &Option<Place>| {
+            place.map_or((NOWHERE, 0), |place| {
+                let next = u32::try_from(packs.len()).unwrap_or(NOWHERE);
+                let number = *numbers.entry(place.pack).or_insert_with(|| {
+                    packs.push(place.pack);
+                    next
+                });
+                (number, place.position)
+            })
+        };
+        let places = chunks.iter().map(place).collect();
+        Self { directory, stays, packs, places }
+    }
+}
+
 impl Homes {
     pub(super) fn new(packs: HashMap<Id, Id>) -> Self {
         Self { packs, moved: Mutex::default() }
@@ -99,21 +129,61 @@ impl Homes {
 }
 
 impl Store {
-    /// What threads need to know of directories: all that have a pack which stays.
+    /// What threads need to know of directories: all whose chunks are in a pack that
+    /// stays.
     pub(super) fn homes(&self) -> Result<Arc<Homes>> {
         if let Some(known) = &*self.homes.borrow() {
             return Ok(Arc::clone(known));
         }
-        let mut packs = HashMap::new();
-        // Of several with the same one, one that a record names, and the newest.
+        // Where a directory was kept, its chunks were moved: a pack that has it again, of
+        // a process that began before, may have lost what its frames stood on.
+        let kept = self.catalog.kept_directories()?;
         let mut rows = self.catalog.packs()?;
-        rows.sort_by_key(|row| row.recorded);
-        for row in rows.iter().filter(|row| !self.doomed.contains(&row.id)) {
-            packs.insert(row.directory, row.id);
+        rows.retain(|row| !kept.contains(&row.directory));
+        let mut several: HashMap<Id, Vec<PackRow>> = HashMap::new();
+        let mut packs = HashMap::with_capacity(rows.len());
+        for row in rows {
+            if let Some(before) = packs.insert(row.directory, row) {
+                several.entry(row.directory).or_insert_with(|| vec![before]).push(row);
+            }
+        }
+        packs.retain(|directory, row| {
+            !self.doomed.contains(&row.id) && !several.contains_key(directory)
+        });
+        let mut packs: HashMap<Id, Id> =
+            packs.into_iter().map(|(directory, row)| (directory, row.id)).collect();
+        for (directory, rows) in several {
+            packs.extend(self.one_home(rows)?.map(|pack| (directory, pack)));
         }
         let homes = Arc::new(Homes::new(packs));
         self.homes.replace(Some(Arc::clone(&homes)));
         Ok(homes)
+    }
+
+    /// The pack that stays, of those with one directory: of several, one that a record
+    /// names, and the newest. There is none where a chunk is less deep in another of
+    /// them: frames may count on that.
+    fn one_home(&self, mut rows: Vec<PackRow>) -> Result<Option<Id>> {
+        rows.sort_by_key(|row| row.recorded);
+        let stays = |row: &&PackRow| !self.doomed.contains(&row.id);
+        let Some(home) = rows.iter().rev().find(stays).map(|row| row.id) else { return Ok(None) };
+        for other in rows.iter().filter(|row| row.id != home) {
+            let (ours, theirs) = match (self.depths(home), self.depths(other.id)) {
+                (Err(error), _) | (_, Err(error)) if error.is_damage() => continue,
+                (ours, theirs) => (ours?, theirs?),
+            };
+            if ours.iter().zip(&theirs).any(|(ours, theirs)| ours > theirs) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(home))
+    }
+
+    /// The depth of each chunk of a pack.
+    fn depths(&self, pack: Id) -> Result<Vec<u8>> {
+        let pack = self.pack(pack)?;
+        let frames = pack.frames().iter();
+        Ok(frames.flat_map(|it| (0..it.count).map(|_| it.depth)).collect())
     }
 
     /// Where the chunks of a directory are; from then on threads know it as well.
@@ -123,22 +193,33 @@ impl Store {
             Err(StoreError::NoDirectory { .. }) => {}
             home => return home,
         }
-        let moved = Arc::new(self.look_up(directory)?);
-        homes.moved().insert(directory, Arc::clone(&moved));
-        Ok(Home::Moved(moved))
+        self.look_up(directory, &homes).map(Home::Moved)
     }
 
-    /// Where the pieces of a kept directory are that stay.
+    /// Where the pieces of a kept directory are that stay; where these aren't all of it,
+    /// those as well that are about to go.
     pub(super) fn kept_pieces(&self, directory: Id) -> Result<Vec<Place>> {
-        let mut places = self.catalog.directory_pieces(directory)?;
-        places.retain(|place| !self.doomed.contains(&place.pack));
-        Ok(places)
+        let all = self.catalog.directory_pieces(directory)?;
+        let mut stay = all.clone();
+        stay.retain(|place| !self.doomed.contains(&place.pack));
+        if stay.len() < all.len() && !self.is_kept(directory, &stay)? {
+            return Ok(all);
+        }
+        Ok(stay)
     }
 
-    /// The directory with this id, whose pack is gone.
-    pub(super) fn kept_directory(&self, id: Id) -> Result<Directory> {
+    /// Whether these pieces are all of a directory.
+    pub(super) fn is_kept(&self, directory: Id, pieces: &[Place]) -> Result<bool> {
+        match self.kept_directory(directory, pieces) {
+            Err(error) if error.is_damage() => Ok(false),
+            kept => kept.map(|_| true),
+        }
+    }
+
+    /// The directory with this id, whose pack is gone, from these pieces.
+    fn kept_directory(&self, id: Id, kept: &[Place]) -> Result<Directory> {
         let mut pieces = Pieces::default();
-        for place in self.catalog.directory_pieces(id)? {
+        for place in kept.iter().copied() {
             let chunk = match self.chunk_at(place) {
                 // Another pack may have the same piece.
                 Err(error) if error.is_damage() => continue,
@@ -149,46 +230,84 @@ impl Store {
         pieces.finish(id).ok_or(StoreError::NoDirectory { id })
     }
 
-    /// Finds the chunks of a directory by their ids: of one that is kept, or whose
-    /// pack is about to go.
-    fn look_up(&self, directory: Id) -> Result<Moved> {
-        let goes = self.catalog.pack_by_directory(directory)?;
-        let ids = match (self.kept_directory(directory), goes) {
-            (Err(error), Some(row)) if error.is_damage() => {
-                self.pack(row.id)?.directory().ids.clone()
+    /// The chunks of a directory that is kept, or whose pack is about to go, and whether
+    /// it is kept where it stays.
+    fn moved_ids(&self, directory: Id) -> Result<(Vec<Id>, bool)> {
+        let pieces = self.kept_pieces(directory)?;
+        match self.kept_directory(directory, &pieces) {
+            Err(error) if error.is_damage() => {
+                let mut packs = self.catalog.packs()?;
+                packs.retain(|row| row.directory == directory);
+                // What is doomed may be needed after all.
+                let stays = |row: &&PackRow| !self.doomed.contains(&row.id);
+                let pack = packs.iter().find(stays).or(packs.first()).ok_or(error)?;
+                Ok((self.pack(pack.id)?.directory().ids.clone(), stays(&pack)))
             }
-            (kept, _) => kept?.ids,
-        };
-        let mut moved =
-            Moved { directory, packs: Vec::new(), places: Vec::with_capacity(ids.len()) };
-        let mut numbers: HashMap<Id, u32> = HashMap::new();
+            kept => {
+                let stays = pieces.iter().all(|place| !self.doomed.contains(&place.pack));
+                Ok((kept?.ids, stays))
+            }
+        }
+    }
+
+    /// Finds the chunks of a directory by their ids. Of several with an id, the one that
+    /// is least deep: what stands on it was made when it wasn't deeper; and of those that
+    /// are as deep, one that can be decoded.
+    fn look_up(&self, directory: Id, homes: &Homes) -> Result<Arc<Moved>> {
+        let (ids, stays) = self.moved_ids(directory)?;
+        let mut places = Vec::with_capacity(ids.len());
+        let mut several = Vec::new();
         let mut last: Option<Place> = None;
-        for id in ids {
-            let place = match self.next_to(last, id)? {
-                Some(next) => Some(next),
-                // Whether it can be decoded isn't asked: that may depend on this.
-                None => self.listed_chunk(id)?,
+        for (at, id) in ids.into_iter().enumerate() {
+            let place = if let Some(next) = self.next_to(last, id)? {
+                Some(next)
+            } else {
+                let copies = self.copies(id)?;
+                let first = copies.first().copied();
+                if copies.len() > 1 && first.is_some_and(|(depth, _)| depth > 0) {
+                    several.push((at, copies));
+                }
+                first.map(|(_, place)| place)
             };
             last = place.or(last);
-            moved.places.push(place.map_or((NOWHERE, 0), |place| {
-                let next = u32::try_from(moved.packs.len()).unwrap_or(NOWHERE);
-                let number = *numbers.entry(place.pack).or_insert_with(|| {
-                    moved.packs.push(place.pack);
-                    next
-                });
-                (number, place.position)
-            }));
+            places.push(place);
+        }
+        let note = |places: &[Option<Place>]| {
+            let moved = Arc::new(Moved::new(directory, stays, places));
+            homes.moved().insert(directory, Arc::clone(&moved));
+            moved
+        };
+        let mut moved = note(&places);
+        // Whether one can be decoded may depend on this very directory, but only on
+        // chunks that are less deep.
+        for depth in 1..=DEPTH_MAX {
+            let of_depth = several.iter().filter(|(_, copies)| copies[0].0 == depth);
+            let mut better = false;
+            for (at, copies) in of_depth {
+                for (number, (_, place)) in copies.iter().enumerate() {
+                    if self.stands(*place, DEPTH_MAX + 1)? {
+                        places[*at] = Some(*place);
+                        better |= number > 0;
+                        break;
+                    }
+                }
+            }
+            if better {
+                moved = note(&places);
+                self.sound.borrow_mut().retain(|_, sound| *sound);
+            }
         }
         Ok(moved)
     }
 
-    /// The place after another, if this chunk is there.
-    pub(super) fn next_to(&self, last: Option<Place>, id: Id) -> Result<Option<Place>> {
+    /// The place after another, if this chunk is there and stands on nothing.
+    fn next_to(&self, last: Option<Place>, id: Id) -> Result<Option<Place>> {
         let Some(last) = last.filter(|last| !self.doomed.contains(&last.pack)) else {
             return Ok(None);
         };
         let next = Place { position: last.position + 1, ..last };
         let pack = self.pack(next.pack)?;
-        Ok((pack.directory().ids.get(in_memory(next.position)) == Some(&id)).then_some(next))
+        let is_it = pack.directory().ids.get(in_memory(next.position)) == Some(&id);
+        Ok((is_it && self.depth_of(next)? == 0).then_some(next))
     }
 }

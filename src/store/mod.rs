@@ -123,6 +123,8 @@ pub struct Store {
     file_maps: FileMaps,
     /// Whether frames can be decoded, that stand on others.
     sound: RefCell<HashMap<FrameKey, bool>>,
+    /// Whether frames that stand on others can go on doing so, whatever goes.
+    lasting: RefCell<HashMap<FrameKey, bool>>,
     /// Whether all is there that the frames of packs stand on.
     whole: RefCell<HashMap<Id, bool>>,
     /// Where the chunks of directories are, as the catalog says; `None` where that
@@ -199,6 +201,7 @@ impl Store {
                 .unwrap_or_else(|| available_parallelism().map_or(1, usize::from)),
             file_maps: FileMaps::default(),
             sound: RefCell::default(),
+            lasting: RefCell::default(),
             whole: RefCell::default(),
             homes: RefCell::default(),
             doomed: HashSet::new(),
@@ -249,6 +252,7 @@ impl Store {
     fn forget_places(&mut self) {
         self.file_maps = FileMaps::default();
         self.sound.borrow_mut().clear();
+        self.lasting.borrow_mut().clear();
         self.whole.borrow_mut().clear();
         self.homes.take();
         self.decoder.forget_bases();
@@ -360,7 +364,7 @@ impl Store {
                 return Err(StoreError::NoBlob { digest });
             }
             for section in recipe.body.sections() {
-                let place = self.known_chunk(*section)?;
+                let place = self.find_chunk(*section)?;
                 packs.push(place.ok_or(StoreError::NoChunk { id: *section })?.0.pack);
             }
             above.push(digest);

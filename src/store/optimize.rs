@@ -17,6 +17,7 @@ use super::generation::{self, Generation};
 use super::record::{Action, Repack};
 use super::workspace::Workspace;
 use super::{Result, Store, StoreError};
+use crate::catalog::Place;
 use crate::digest::Id;
 use crate::fs;
 use crate::pack::format::PackFeatures;
@@ -132,12 +133,37 @@ impl Optimizer<'_> {
         }
         for (candidate, directory, doomed) in others {
             match done.get(&directory) {
-                Some(new) => self.replaced.push((candidate.id, *new)),
-                None if !doomed => found.packs.push(candidate),
-                None => {}
+                Some(new) if self.replaces(*new, candidate.id)? => {
+                    self.replaced.push((candidate.id, *new));
+                }
+                None if !doomed && self.stands(candidate.id)? => found.packs.push(candidate),
+                _ => {}
             }
         }
         Ok(found)
+    }
+
+    /// Whether all frames of a pack have what they stand on: of one that nothing needs it
+    /// may have been collected, and then the pack can only be collected as well.
+    fn stands(&self, id: Id) -> Result<bool> {
+        for entry in self.store.pack(id)?.frames() {
+            if !self.store.is_sound(Place { pack: id, position: entry.first })? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether what can be decoded of a pack can be in another one with its directory: of
+    /// one that a run left which was killed, what it stood on may have been collected.
+    fn replaces(&self, new: Id, old: Id) -> Result<bool> {
+        for entry in self.store.pack(old)?.frames() {
+            let sound = |pack| self.store.is_sound(Place { pack, position: entry.first });
+            if sound(old)? && !sound(new)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Puts a pack in its place that has the same chunks in the same order and as few

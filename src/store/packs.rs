@@ -11,7 +11,7 @@ use super::homes::Home;
 use super::{Result, Store, StoreError};
 use crate::catalog::Place;
 use crate::chunk::recipe::Recipe;
-use crate::digest::Id;
+use crate::digest::{Digest, Id};
 use crate::pack::format::DEPTH_MAX;
 use crate::pack::reader::PackReader;
 use crate::varint::in_memory;
@@ -52,22 +52,38 @@ impl Store {
     /// Where a chunk is, if a pack that can be read holds it, and whether a
     /// record names that pack.
     pub(super) fn find_chunk(&self, id: Id) -> Result<Option<(Place, bool)>> {
-        let Some((place, recorded)) = self.known_chunk(id)? else {
-            return Ok(None);
-        };
         // A pack that is gone or damaged must not keep its chunks from being
         // stored again.
-        if !self.is_sound(place)? {
-            return Ok(None);
+        let good = |place| Ok(self.is_sound(place)? && self.listed(place, id)?);
+        let stays = |place: Place| Ok(!self.doomed.contains(&place.pack) && good(place)?);
+        match self.chunk_that(id, stays)? {
+            // What is doomed may be needed after all.
+            None if !self.doomed.is_empty() => self.chunk_that(id, good),
+            found => Ok(found),
         }
-        Ok(self.listed(place, id)?.then_some((place, recorded)))
     }
 
-    /// What the catalog says of where a chunk is, and whether a record names that pack.
-    pub(super) fn known_chunk(&self, id: Id) -> Result<Option<(Place, bool)>> {
-        let stays = self.catalog.chunk_where(id, |place| !self.doomed.contains(&place.pack))?;
-        // What is doomed may be needed after all.
-        stays.map_or_else(|| Ok(self.catalog.chunk(id)?), |found| Ok(Some(found)))
+    /// The same, where it and all that it stands on stays.
+    pub(super) fn lasting_chunk(&self, id: Id) -> Result<Option<(Place, bool)>> {
+        self.chunk_that(id, |place| {
+            Ok(self.is_sound(place)? && self.stays(place)? && self.listed(place, id)?)
+        })
+    }
+
+    /// The first place of a chunk, as far as the catalog knows, of which this is true.
+    fn chunk_that(
+        &self,
+        id: Id,
+        will_do: impl Fn(Place) -> Result<bool>,
+    ) -> Result<Option<(Place, bool)>> {
+        let mut failed = None;
+        let found = self.catalog.chunk_where(id, |place| {
+            will_do(place).unwrap_or_else(|error| {
+                failed = Some(error);
+                true
+            })
+        })?;
+        failed.map_or(Ok(found), Err)
     }
 
     /// Where a chunk is in a pack that can be read and isn't one of these.
@@ -79,13 +95,23 @@ impl Store {
         Ok(sound.then_some(place))
     }
 
-    /// Where a chunk is, if a pack lists it, whether or not it can be decoded.
-    pub(super) fn listed_chunk(&self, id: Id) -> Result<Option<Place>> {
-        let Some((place, _)) = self.known_chunk(id)? else { return Ok(None) };
-        match self.listed(place, id) {
-            Err(error) if error.is_damage() => Ok(None),
-            listed => Ok(listed?.then_some(place)),
-        }
+    /// All places of a chunk in packs that list it, whether or not it can be decoded
+    /// there, with its depth: the least deep first, and then what stays.
+    pub(super) fn copies(&self, id: Id) -> Result<Vec<(u8, Place)>> {
+        let copies = RefCell::new(Vec::new());
+        self.chunk_that(id, |place| {
+            let depth = self
+                .listed(place, id)
+                .and_then(|listed| listed.then(|| self.depth_of(place)).transpose());
+            match depth {
+                Err(error) if error.is_damage() => {}
+                depth => copies.borrow_mut().extend(depth?.map(|depth| (depth, place))),
+            }
+            Ok(false)
+        })?;
+        let mut copies = copies.into_inner();
+        copies.sort_by_key(|(depth, place)| (*depth, self.doomed.contains(&place.pack)));
+        Ok(copies)
     }
 
     /// Whether a pack lists this chunk at this place.
@@ -133,16 +159,12 @@ impl Store {
             return Ok(vec![place]);
         }
         let number = frame_of(&pack, place)?;
-        let mut places = Vec::new();
-        for run in pack.frame_header(number)?.bases {
-            let home = run.directory.map_or(Ok(Home::Pack(place.pack)), |id| self.home(id))?;
-            home.runs(run.first, run.count, |place, count| {
-                let positions = place.position..place.position.saturating_add(count);
-                places.extend(positions.map(|position| Place { position, ..place }));
-                Ok(())
-            })?;
-        }
-        Ok(places)
+        let (below, _) = self.below(&pack, FrameKey { pack: place.pack, number })?;
+        let each = below.into_iter().flat_map(|(first, count)| {
+            let positions = first.position..first.position.saturating_add(count);
+            positions.map(move |position| Place { position, ..first })
+        });
+        Ok(each.collect())
     }
 
     /// The files of a layer, by the place of its recipe.
@@ -183,19 +205,58 @@ impl Store {
 
     /// Whether all chunks of a blob can be decoded, as far as tables tell.
     pub(super) fn is_sound_throughout(&self, recipe: &Recipe) -> Result<bool> {
-        let mut sound = true;
+        self.throughout(recipe, |place| self.is_sound(place))
+    }
+
+    /// Whether this is true of all chunks of a blob.
+    fn throughout(&self, recipe: &Recipe, is: impl Fn(Place) -> Result<bool>) -> Result<bool> {
+        let mut all = true;
         let seen = self.each_section(recipe, |section, runs| {
-            for (first, count) in runs.iter().copied().chain([(section, 1)]) {
-                for position in first.position..first.position.saturating_add(count) {
-                    sound = sound && self.is_sound(Place { position, ..first })?;
-                }
-            }
+            all = all && is(section)? && all_of(runs, &is)?;
             Ok(())
         });
         match seen {
             Err(error) if error.is_damage() => Ok(false),
-            seen => seen.map(|()| sound),
+            seen => seen.map(|()| all),
         }
+    }
+
+    /// Whether a chunk is in a pack that stays, and so is all that it stands on.
+    pub(super) fn stays(&self, place: Place) -> Result<bool> {
+        if self.doomed.is_empty() {
+            return Ok(true);
+        }
+        let pack = self.pack(place.pack)?;
+        let number = frame_of(&pack, place)?;
+        if self.doomed.contains(&place.pack) || pack.frames()[number].depth == 0 {
+            return Ok(!self.doomed.contains(&place.pack));
+        }
+        let key = FrameKey { pack: place.pack, number };
+        if let Some(stay) = self.lasting.borrow().get(&key) {
+            return Ok(*stay);
+        }
+        let (below, named) = self.below(&pack, key)?;
+        let stay = named && all_of(&below, |place| self.stays(place))?;
+        self.lasting.borrow_mut().insert(key, stay);
+        Ok(stay)
+    }
+
+    /// Whether a blob, and what it stands on, can be named by what is about to be
+    /// written: no pack that it takes is about to go.
+    pub(super) fn blob_stays(&self, digest: Digest) -> Result<bool> {
+        if self.doomed.is_empty() {
+            return Ok(true);
+        }
+        for (row, recipe) in self.chain(digest)? {
+            let mut stays = self.stays(row.recipe)?;
+            for directory in recipe.body.names().iter().flat_map(|names| &names.directories) {
+                stays = stays && self.home(*directory)?.stays();
+            }
+            if !stays || !self.throughout(&recipe, |place| self.stays(place))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether a pack can be opened, and all packs that its frames stand on. From here
@@ -209,7 +270,7 @@ impl Store {
 
     /// Whether a chunk is in a frame of less than this depth, and so is all that it
     /// stands on.
-    fn stands(&self, place: Place, depth: u8) -> Result<bool> {
+    pub(super) fn stands(&self, place: Place, depth: u8) -> Result<bool> {
         let pack = self.pack(place.pack)?;
         let number = frame_of(&pack, place)?;
         let entry = pack.frames()[number];
@@ -220,7 +281,10 @@ impl Store {
         if let Some(sound) = self.sound.borrow().get(&key) {
             return Ok(*sound);
         }
-        let sound = match self.bases_stand(&pack, key) {
+        let below = self.below(&pack, key);
+        let stand =
+            |(below, _): (Vec<_>, bool)| all_of(&below, |place| self.stands(place, entry.depth));
+        let sound = match below.and_then(stand) {
             Err(error) if error.is_damage() => false,
             sound => sound?,
         };
@@ -228,24 +292,19 @@ impl Store {
         Ok(sound)
     }
 
-    fn bases_stand(&self, pack: &PackReader, key: FrameKey) -> Result<bool> {
-        let header = pack.frame_header(key.number)?;
-        let mut below = Vec::new();
-        for run in &header.bases {
+    /// Neighbouring chunks that a frame stands on, and whether the directories stay by
+    /// which it names them.
+    fn below(&self, pack: &PackReader, key: FrameKey) -> Result<(Vec<(Place, u32)>, bool)> {
+        let (mut below, mut stay) = (Vec::new(), true);
+        for run in pack.frame_header(key.number)?.bases {
             let home = run.directory.map_or(Ok(Home::Pack(key.pack)), |id| self.home(id))?;
+            stay &= home.stays();
             home.runs(run.first, run.count, |place, count| {
                 below.push((place, count));
                 Ok(())
             })?;
         }
-        for (first, count) in below {
-            for position in first.position..first.position.saturating_add(count) {
-                if !self.stands(Place { position, ..first }, header.depth)? {
-                    return Ok(false);
-                }
-            }
-        }
-        Ok(true)
+        Ok((below, stay))
     }
 
     /// Lets the decoder find the chunks of a pack by its directory, and those that
@@ -284,6 +343,18 @@ impl Store {
         }
         Ok(whole)
     }
+}
+
+/// Whether this is true of each of neighbouring chunks.
+fn all_of(runs: &[(Place, u32)], is: impl Fn(Place) -> Result<bool>) -> Result<bool> {
+    for (first, count) in runs {
+        for position in first.position..first.position.saturating_add(*count) {
+            if !is(Place { position, ..*first })? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// The number of the frame that holds a chunk.

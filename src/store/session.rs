@@ -138,7 +138,7 @@ impl<'s> WriteSession<'s> {
             return Ok(Some(*size));
         }
         let Some((row, packs)) = self.store.blob_in(digest)? else { return Ok(None) };
-        if packs.iter().any(|pack| self.store.doomed.contains(pack)) {
+        if !self.store.blob_stays(digest)? {
             return Ok(None);
         }
         for pack in packs {
