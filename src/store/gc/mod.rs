@@ -19,11 +19,12 @@ mod repack;
 use std::collections::{BTreeSet, HashSet};
 
 use super::generation::{self, Generation};
+use super::homes::Home;
 use super::record::Action;
 use super::removal;
 use super::workspace::Workspace;
 use super::{Result, Store, StoreError};
-use crate::catalog::Found;
+use crate::catalog::{Found, Place};
 use crate::codec::Levels;
 use crate::digest::{Digest, Id};
 use crate::fs::Lock;
@@ -257,6 +258,9 @@ impl Collection<'_> {
         }
         let mut back = BTreeSet::new();
         let mut next: Vec<Id> = marks.packs().collect();
+        for directory in &marks.named {
+            next.extend(self.packs_of(*directory, goes)?);
+        }
         let mut seen = HashSet::new();
         while let Some(id) = next.pop() {
             if !seen.insert(id) {
@@ -271,15 +275,34 @@ impl Collection<'_> {
                 for directory in
                     pack.frame_header(number)?.bases.iter().filter_map(|it| it.directory)
                 {
-                    match self.store.home(directory) {
+                    match self.packs_of(directory, goes) {
                         // That of a frame which nothing needs may have gone before.
                         Err(error) if error.is_damage() => {}
-                        home => next.extend(home?.packs()),
+                        packs => next.extend(packs?),
                     }
                 }
             }
         }
         Ok(back)
+    }
+
+    /// The packs that the chunks of a directory are in, and those that have the directory
+    /// itself where no other would when `goes` are gone.
+    fn packs_of(&self, directory: Id, goes: &HashSet<Id>) -> Result<Vec<Id>> {
+        let home = self.store.home(directory)?;
+        let mut packs = home.packs().to_vec();
+        if let Home::Moved(_) = home {
+            let (catalog, store) = (&self.store.catalog, &*self.store);
+            let (go, stay): (Vec<Place>, Vec<Place>) = catalog
+                .directory_pieces(directory)?
+                .into_iter()
+                .partition(|place| goes.contains(&place.pack));
+            if !store.is_kept(directory, &stay)? {
+                packs.extend(go.iter().map(|place| place.pack));
+                packs.extend(catalog.pack_by_directory(directory)?.map(|row| row.id));
+            }
+        }
+        Ok(packs)
     }
 
     /// Removes records that are obsolete, or older collections.

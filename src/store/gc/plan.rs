@@ -16,6 +16,7 @@ use crate::pack::format::PackKind;
 use crate::pack::reader::PackReader;
 use crate::pack::tables::FrameEntry;
 use crate::store::decoder::FrameKey;
+use crate::store::homes::Home;
 use crate::store::{Result, Store};
 use crate::varint::in_memory;
 
@@ -207,12 +208,18 @@ impl Plan {
         let (stay, gone) = (directories(false), directories(true));
         let mut named = marks.named.clone();
         deltas.add_named(store, marks, &self.rebased, &mut named)?;
-        for directory in named.into_iter().filter(|directory| !stay.contains(directory)) {
+        for directory in named {
+            let home = stay.contains(&directory).then(|| store.home(directory)).transpose()?;
+            // Chunks of what stays may be deeper than those that go.
+            if matches!(home, Some(Home::Pack(pack)) if !goes.contains(&pack)) {
+                continue;
+            }
             let pieces = store.kept_pieces(directory)?;
             for place in &pieces {
                 marks.mark(store, *place, 1, LIVE)?;
             }
-            if pieces.is_empty() && gone.contains(&directory) {
+            // A collection that didn't end may have kept a part of it.
+            if gone.contains(&directory) && !store.is_kept(directory, &pieces)? {
                 self.outliving.push(directory);
             }
         }

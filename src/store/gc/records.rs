@@ -122,11 +122,10 @@ impl Records {
     ) -> Repack {
         let (mut named, mut named_by_any) = (HashSet::<Id>::new(), HashSet::<Id>::new());
         for (id, record) in &self.all {
-            if matches!(record, Record::Save(_)) {
-                named_by_any.extend(record.packs());
-                if !obsolete.saves_and_tags.contains(id) {
-                    named.extend(record.packs());
-                }
+            // Collections before this one may stay, and name what goes now.
+            named_by_any.extend(record.packs());
+            if matches!(record, Record::Save(_)) && !obsolete.saves_and_tags.contains(id) {
+                named.extend(record.packs());
             }
         }
         let packs = needed.iter().copied().filter(|id| !named.contains(id)).collect();

@@ -215,9 +215,9 @@ impl Repacker<'_> {
 
     /// Keeps the directory of a pack that goes.
     fn keep_directory(&mut self, directory: Id) -> Result<()> {
-        let home = self.store.home(directory)?;
-        let [pack] = home.packs() else { return Err(StoreError::NoDirectory { id: directory }) };
-        let pack = self.store.pack(*pack)?;
+        // The pack may be about to go, and the chunks be elsewhere already.
+        let row = self.store.catalog.pack_by_directory(directory)?;
+        let pack = self.store.pack(row.ok_or(StoreError::NoDirectory { id: directory })?.id)?;
         let optimized = pack.is_optimized();
         let sort = Sort { kind: FrameKind::Directories, opaque: false, optimized };
         for piece in directories::pieces(pack.directory()) {

@@ -13,7 +13,7 @@ use crate::time::Time;
 
 /// A layer of some files, all of which change a little from version to version, so
 /// that each stands on the one before; one file is of this version alone.
-fn layer(version: u64) -> Vec<u8> {
+pub(super) fn layer(version: u64) -> Vec<u8> {
     let mut files: Vec<Vec<u8>> = (0..6).map(|number| mixed(number + 1, 90_000)).collect();
     for number in 1..=version {
         for (file, at) in files.iter_mut().zip([7_000, 9_000, 11_000, 13_000, 5_000, 6_000]) {
@@ -26,7 +26,7 @@ fn layer(version: u64) -> Vec<u8> {
 }
 
 /// A store with so many versions of a layer, and their digests.
-fn versions(count: u64) -> (Scratch, Vec<Digest>) {
+pub(super) fn versions(count: u64) -> (Scratch, Vec<Digest>) {
     let scratch = Scratch::new();
     let put = |version| scratch.save(|session| session.put_layer(&mut &*layer(version)).unwrap());
     let digests = (0..count).map(|version| put(version).digest).collect();
@@ -34,12 +34,12 @@ fn versions(count: u64) -> (Scratch, Vec<Digest>) {
 }
 
 /// Collects what isn't one of these.
-fn collect(store: &mut Store, kept: &[Digest]) -> Result<Outcome> {
+pub(super) fn collect(store: &mut Store, kept: &[Digest]) -> Result<Outcome> {
     let mut kept = Some(kept.to_vec());
     carry_out(store, &mut |_: &Store| Ok(kept.take().unwrap_or_default()))
 }
 
-fn carry_out(
+pub(super) fn carry_out(
     store: &mut Store,
     needed: &mut dyn FnMut(&Store) -> Result<Vec<Digest>>,
 ) -> Result<Outcome> {
@@ -47,16 +47,13 @@ fn carry_out(
     store.collect(100)?.carry_out(needed, writer, Levels::for_content(1), &())
 }
 
-fn names(scratch: &Scratch) -> BTreeSet<PathBuf> {
+pub(super) fn names(scratch: &Scratch) -> BTreeSet<PathBuf> {
     scratch.packs().into_iter().collect()
 }
 
 /// Opens the store without its catalog, and compares the layers of these versions.
-fn check(scratch: &Scratch, digests: &[Digest], versions: impl Iterator<Item = usize>) {
-    for file in ["catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"] {
-        drop(crate::fs::Fs::remove_file(&crate::fs::Disk, &scratch.root().join(file)));
-    }
-    let store = scratch.open();
+pub(super) fn check(scratch: &Scratch, digests: &[Digest], versions: impl Iterator<Item = usize>) {
+    let store = scratch.open_anew();
     for version in versions {
         let bytes = read(&store, digests[version]).unwrap();
         assert_eq!(bytes, layer(u64::try_from(version).unwrap()), "version {version}");
@@ -166,7 +163,7 @@ fn what_an_older_process_may_read_stays_until_it_ends() {
 }
 
 /// Puts a layer, and commits.
-fn put(store: &mut Store, version: u64) {
+pub(super) fn put(store: &mut Store, version: u64) {
     let mut session = store.begin(Levels::for_content(1)).unwrap();
     session.put_layer(&mut &*layer(version)).unwrap();
     let source = Source { name: "test".to_owned(), dialect: "test".to_owned() };
@@ -259,7 +256,7 @@ fn what_is_saved_again_is_whole_whatever_was_left_of_it() {
 }
 
 /// A tar of one file that is like nothing else, so that it stands on nothing.
-fn noise() -> Vec<u8> {
+pub(super) fn noise() -> Vec<u8> {
     let mut state = 101_u64;
     let bytes = std::iter::repeat_with(|| {
         state ^= state << 13;

@@ -3,6 +3,7 @@
 
 mod collected;
 mod compressed;
+mod moved;
 mod optimized;
 mod parallel;
 
@@ -42,6 +43,14 @@ impl Scratch {
     fn open_to_read(&self) -> Store {
         let options = OpenOptions { hold: true, ..OpenOptions::default() };
         Store::open(Arc::new(Disk), &self.root(), &options).unwrap()
+    }
+
+    /// Opens the store without its catalog, which is built again.
+    fn open_anew(&self) -> Store {
+        for file in ["catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"] {
+            drop(crate::fs::Fs::remove_file(&Disk, &self.root().join(file)));
+        }
+        self.open()
     }
 
     /// Opens the store, and commits what is put.
