@@ -10,6 +10,7 @@
 
 pub mod ops;
 
+pub mod engine;
 pub mod project;
 pub mod store;
 

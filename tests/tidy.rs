@@ -12,7 +12,7 @@ use std::fs;
 use std::path::Path;
 
 /// Top-level modules and their level. A module may use those of lower levels.
-const LEVELS: [(&str, u8); 18] = [
+const LEVELS: [(&str, u8); 19] = [
     ("digest", 0),
     ("size", 0),
     ("varint", 0),
@@ -26,6 +26,7 @@ const LEVELS: [(&str, u8); 18] = [
     ("pack", 3),
     ("catalog", 3),
     ("image", 3),
+    ("engine", 4),
     ("project", 4),
     ("store", 4),
     ("ops", 5),
@@ -38,7 +39,7 @@ const LEVELS: [(&str, u8); 18] = [
 const SAME_LEVEL: [(&str, &str); 0] = [];
 
 /// Outside packages, as Rust spells them, and the one module that uses each.
-const OWNERS: [(&str, &str); 16] = [
+const OWNERS: [(&str, &str); 20] = [
     ("blake3", "digest"),
     ("sha2", "digest"),
     ("zstd", "codec"),
@@ -55,6 +56,10 @@ const OWNERS: [(&str, &str); 16] = [
     ("crossbeam_channel", "pack"),
     ("tar", "image"),
     ("serde_saphyr", "project"),
+    ("hyper", "engine"),
+    ("hyper_util", "engine"),
+    ("tokio", "engine"),
+    ("tokio_rustls", "engine"),
 ];
 
 /// Outside packages that any module may use.
