@@ -126,6 +126,7 @@ fn add_revision(root: &Path, number: u32) {
         not_shipped: Vec::new(),
         images: Vec::new(),
         referrers: Vec::new(),
+        ancestors: Vec::new(),
         created: Some("2023-11-14T22:13:20.123456789Z".to_owned()),
         layers: 8,
         size: 300_000_000,

@@ -99,6 +99,19 @@ fn check(found: &Contents, members: &[Member], bodies: &[Vec<u8>]) {
             assert!(referrer.document.is_some());
             check_manifest(referrer, members, bodies);
         }
+        let mut built = root.manifests.first();
+        for ancestor in &root.ancestors {
+            check_manifest(ancestor, members, bodies);
+            let configs = built.replace(ancestor).map(|it| (&it.config, &ancestor.config));
+            let Some((
+                FoundConfig::Given { parsed, .. },
+                FoundConfig::Given { parsed: before, .. },
+            )) = configs
+            else {
+                panic!("only images are built on others")
+            };
+            assert!(parsed.follows(before));
+        }
     }
     assert!(found.warnings.len() <= 40);
     assert!(found.warnings.iter().all(|warning| !warning.to_string().is_empty()));

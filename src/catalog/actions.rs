@@ -108,6 +108,19 @@ impl Catalog {
         Ok(())
     }
 
+    /// Notes that a record has a feature for which the store must not be written to.
+    pub fn forbid_writing(&self, record: Id, feature: &str) -> Result<()> {
+        let query = "INSERT OR IGNORE INTO meta VALUES ('unknown ' || hex(?1), ?2)";
+        self.connection.execute(query, params![record.as_bytes(), feature])?;
+        Ok(())
+    }
+
+    /// A feature for which the store must not be written to, if a record has one.
+    pub fn forbids_writing(&self) -> Result<Option<String>> {
+        let query = "SELECT value FROM meta WHERE key LIKE 'unknown %' ORDER BY key LIMIT 1";
+        Ok(self.connection.query_row(query, [], |row| row.get(0)).optional()?)
+    }
+
     /// Makes these the marks, and no others.
     pub fn set_marks(&self, marks: &Marks) -> Result<()> {
         self.atomically(|| {
@@ -220,6 +233,7 @@ impl Catalog {
                 &format!("DELETE FROM indexed WHERE {AT}"),
                 "DELETE FROM reference WHERE of_record = ?1",
                 &format!("DELETE FROM action WHERE {AT}"),
+                "DELETE FROM meta WHERE key = 'unknown ' || hex(?1)",
                 "DELETE FROM record WHERE id = ?1",
             ] {
                 let mut delete = self.connection.prepare_cached(query)?;

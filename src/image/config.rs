@@ -55,6 +55,9 @@ pub struct History {
     /// The command or build instruction.
     #[serde(default)]
     pub created_by: Option<String>,
+    /// Who made it.
+    #[serde(default)]
+    pub author: Option<String>,
     /// What the author said about it.
     #[serde(default)]
     pub comment: Option<String>,
@@ -73,6 +76,19 @@ impl Config {
     /// The diff IDs, lowest layer first; none where there is no `rootfs`.
     pub fn diff_ids(&self) -> &[Digest] {
         self.rootfs.as_ref().map_or(&[], |rootfs| &rootfs.diff_ids)
+    }
+
+    /// Whether the image of this config can have been built on that of `parent` in one
+    /// step: it has the parent's layers at the bottom, and one step more in its history.
+    /// Where neither has a history, it must have more layers. Engines that keep such
+    /// links fail on others. No image follows itself, by whatever way.
+    pub fn follows(&self, parent: &Self) -> bool {
+        let (steps, before) = (&self.history, &parent.history);
+        let layers = self.diff_ids().starts_with(parent.diff_ids());
+        if steps.is_empty() && before.is_empty() {
+            return layers && self.diff_ids().len() > parent.diff_ids().len();
+        }
+        layers && steps.len() == before.len() + 1 && steps.starts_with(before)
     }
 }
 

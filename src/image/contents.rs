@@ -43,6 +43,9 @@ pub struct Root {
     /// Manifests that say that they are about the root or something below it
     /// (`subject`), and are not below it themselves: signatures and the like.
     pub referrers: Vec<FoundManifest>,
+    /// The images that an image was built on, one step each, nearest first, as far as
+    /// the archive holds them. Those without a name are no roots.
+    pub ancestors: Vec<FoundManifest>,
 }
 
 /// A small blob that was read.

@@ -11,10 +11,11 @@
 //! Knows nothing of where layers come from.
 
 mod documents;
+mod entries;
 mod legacy;
 mod sink;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Write};
 
 use serde_json::Value;
@@ -24,6 +25,8 @@ use crate::image::error::Error;
 use crate::image::manifest::{Descriptor, Index, Manifest};
 use crate::image::media_type;
 use crate::image::reference::Reference;
+
+use entries::{Entry, ancestors, blobs_in_order, documents_in_order, merge};
 
 pub use sink::{Sink, TarSink};
 
@@ -56,6 +59,20 @@ pub struct EmitImage {
     pub docker: Option<DockerImage>,
     /// Manifests about the root: `index.json` lists them as well.
     pub referrers: Vec<Descriptor>,
+    /// The images that it was built on, nearest first: `manifest.json` alone lists them,
+    /// without a name.
+    pub ancestors: Vec<EmitAncestor>,
+}
+
+/// An image that another was built on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EmitAncestor {
+    /// How it appears in `manifest.json`.
+    pub docker: DockerImage,
+    /// The bytes of its config.
+    pub config: Vec<u8>,
+    /// Its layers, as far as the archive is to hold them: digests and lengths in bytes.
+    pub blobs: Vec<(Digest, u64)>,
 }
 
 /// A small blob.
@@ -130,19 +147,6 @@ pub struct EmitPlan {
     entries: usize,
 }
 
-/// An image as it goes into the archive.
-struct Entry {
-    references: BTreeSet<Reference>,
-    image: EmitImage,
-}
-
-impl Entry {
-    /// What error messages call it, and what sorts images without names.
-    fn config(&self) -> Digest {
-        self.image.config()
-    }
-}
-
 impl EmitImage {
     /// An image of plain layers: diff IDs and lengths in bytes, lowest first. The
     /// manifest lists exactly this config and these layers.
@@ -174,6 +178,7 @@ impl EmitImage {
             elsewhere: HashSet::new(),
             docker: Some(docker),
             referrers: Vec::new(),
+            ancestors: Vec::new(),
         }
     }
 
@@ -182,7 +187,8 @@ impl EmitImage {
     }
 
     /// Takes in what another image of the same root has besides, which are
-    /// referrers. The order is then one that doesn't depend on which came first.
+    /// referrers and ancestors. The order is then one that doesn't depend on which came
+    /// first.
     fn absorb(&mut self, other: Self) {
         if *self == other {
             return;
@@ -196,6 +202,13 @@ impl EmitImage {
         self.referrers.extend(other.referrers);
         self.referrers.sort_by_key(|referrer| referrer.digest);
         self.referrers.dedup();
+        let line = |ancestors: &[EmitAncestor]| {
+            let ids: Vec<Digest> = ancestors.iter().map(|it| it.docker.config).collect();
+            (ids.len(), ids)
+        };
+        if line(&other.ancestors) > line(&self.ancestors) {
+            self.ancestors = other.ancestors;
+        }
     }
 }
 
@@ -227,7 +240,10 @@ impl EmitPlan {
             file("oci-layout", documents::LAYOUT.to_vec()),
             file("index.json", documents::index(&entries)),
         ];
-        if format == Format::Docker {
+        // Without `manifest.json` nothing says what they are.
+        let with_list = format == Format::Docker;
+        let ancestors = if with_list { ancestors(&entries) } else { Vec::new() };
+        if with_list {
             members.push(file("manifest.json", documents::list(&entries)));
         }
         members.extend([folder("blobs/"), folder("blobs/sha256/")]);
@@ -237,7 +253,13 @@ impl EmitPlan {
                 members.push(file(&blob_path(&digest), document.bytes.clone()));
             }
         }
-        for (digest, size) in blobs_in_order(&entries)? {
+        for ancestor in &ancestors {
+            if written.insert(ancestor.docker.config) {
+                let path = blob_path(&ancestor.docker.config);
+                members.push(file(&path, ancestor.config.clone()));
+            }
+        }
+        for (digest, size) in blobs_in_order(&entries, &ancestors)? {
             if written.insert(digest) {
                 members.push(blob(blob_path(&digest), digest, size));
             }
@@ -327,64 +349,6 @@ impl EmitMember {
             EmitBody::Blob(_, size) => *size,
         }
     }
-}
-
-/// Merges equal images and sorts them by first reference, then config, then
-/// root.
-fn merge(images: Vec<EmitImage>) -> Result<Vec<Entry>, Error> {
-    let mut by_root: BTreeMap<Digest, Entry> = BTreeMap::new();
-    let mut owners: HashMap<Reference, (Digest, Digest)> = HashMap::new();
-    for mut image in images {
-        let (root, config) = (image.root.digest, image.config());
-        let references = std::mem::take(&mut image.references);
-        for reference in &references {
-            let (owner, first) = *owners.entry(reference.clone()).or_insert((root, config));
-            if owner != root {
-                let reference = reference.to_string();
-                return Err(Error::ReferenceTwice { reference, first, second: config });
-            }
-        }
-        if let Some(entry) = by_root.get_mut(&root) {
-            entry.references.extend(references);
-            entry.image.absorb(image);
-        } else {
-            let references = references.into_iter().collect();
-            by_root.insert(root, Entry { references, image });
-        }
-    }
-    let mut entries: Vec<_> = by_root.into_values().collect();
-    entries.sort_by(|one, other| {
-        let key = |entry: &Entry| (entry.config(), entry.image.root.digest);
-        let first = one.references.first().cmp(&other.references.first());
-        first.then_with(|| key(one).cmp(&key(other)))
-    });
-    Ok(entries)
-}
-
-/// All configs, then all manifests, then all indexes.
-fn documents_in_order(entries: &[Entry]) -> Vec<(Digest, &EmitDocument)> {
-    let all = entries.iter().flat_map(|entry| &entry.image.documents);
-    let mut documents: Vec<_> =
-        all.map(|document| (Digest::of(&document.bytes), document)).collect();
-    documents.sort_by_key(|(_, document)| document.kind);
-    documents
-}
-
-/// Each blob once, where it is first needed.
-fn blobs_in_order(entries: &[Entry]) -> Result<Vec<(Digest, u64)>, Error> {
-    let mut sizes: HashMap<Digest, u64> = HashMap::new();
-    let mut blobs = Vec::new();
-    for &(digest, size) in entries.iter().flat_map(|entry| &entry.image.blobs) {
-        match sizes.insert(digest, size) {
-            None => blobs.push((digest, size)),
-            Some(expected) if expected != size => {
-                let what = format!("layer {digest}");
-                return Err(Error::LengthMismatch { what, expected, found: size });
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(blobs)
 }
 
 /// Whatever a document lists is there, in that length, or known to be elsewhere.

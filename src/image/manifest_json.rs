@@ -27,6 +27,8 @@ pub(super) struct Item {
     pub(super) tags: Vec<String>,
     /// Paths of the layers, lowest first.
     pub(super) layers: Vec<String>,
+    /// Image ID of the image that it was built on.
+    pub(super) parent: Option<Digest>,
     /// Layers that are to be had from elsewhere, by diff ID.
     pub(super) foreign: HashMap<Digest, Descriptor>,
     /// Whether this is an item of imgpkg's own schema instead.
@@ -86,6 +88,7 @@ impl<'de> Deserialize<'de> for Item {
                         "config" => config = map.next_value()?,
                         "repotags" => item.tags = list(&mut map)?,
                         "layers" => item.layers = list(&mut map)?,
+                        "parent" => item.parent = parent(map.next_value()?),
                         "layersources" => item.foreign = foreign(map.next_value()?),
                         "image" | "imageindex" => {
                             item.imgpkg = true;
@@ -112,6 +115,11 @@ fn list<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Vec<String>, A::Error> {
     Ok(map.next_value::<Option<Vec<String>>>()?.unwrap_or_default())
 }
 
+/// An image ID; what is none is passed over.
+fn parent(text: &RawValue) -> Option<Digest> {
+    serde_json::from_str(text.get()).ok()
+}
+
 /// The foreign layers among `LayerSources`. The rest says nothing that the layers
 /// don't say themselves, and what can't be understood is passed over, as by
 /// engines.
@@ -134,14 +142,20 @@ mod tests {
     #[test]
     fn reads_as_docker_does() {
         let text = br#"[{"Config":"a.json","RepoTags":null,"Layers":["x","y"],"Parent":"p",
-            "LayerSources":{"a":{}}},{"config":"b","REPOTAGS":["t"],"layers":null}] [garbage"#;
+            "LayerSources":{"a":{}}},{"config":"b","REPOTAGS":["t"],"layers":null,"PARENT":
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}] [garbage"#;
         let expected = [
             Item {
                 config: "a.json".into(),
                 layers: vec!["x".into(), "y".into()],
                 ..Item::default()
             },
-            Item { config: "b".into(), tags: vec!["t".into()], ..Item::default() },
+            Item {
+                config: "b".into(),
+                tags: vec!["t".into()],
+                parent: Some(Digest::of(b"")),
+                ..Item::default()
+            },
         ];
         assert_eq!(parse(text).unwrap(), expected);
         assert_eq!(parse(b"null").unwrap(), []);

@@ -31,8 +31,8 @@ pub use contents::{
     Contents, Document, FoundConfig, FoundLayer, FoundManifest, ManifestKind, Root,
 };
 pub use emit::{
-    DockerImage, DockerLayer, DocumentKind, EmitBody, EmitDocument, EmitImage, EmitMember,
-    EmitPlan, Format, Sink, TarSink,
+    DockerImage, DockerLayer, DocumentKind, EmitAncestor, EmitBody, EmitDocument, EmitImage,
+    EmitMember, EmitPlan, Format, Sink, TarSink,
 };
 pub use error::Error;
 pub use lookalike::Lookalike;

@@ -133,6 +133,8 @@ pub enum Lack {
     Artifacts,
     /// Signatures and the like beside images.
     Referrers,
+    /// The images that an image was built on, without a name beside it.
+    Ancestors,
     /// Layers in zstd; where they are kept, they are made plain instead.
     ZstdLayers,
     /// A folder.
@@ -199,6 +201,16 @@ pub enum Note {
         /// How many.
         count: usize,
     },
+    /// The images that one was built on were left out, as the layout has no place for
+    /// them, or for the consumer's sake.
+    AncestorsLeftOut {
+        /// As a person would name it.
+        image: String,
+        /// How many.
+        count: usize,
+        /// Whether it is the layout.
+        layout: bool,
+    },
     /// The record of a revision can't be read, and with it what is about it.
     RecordDamaged {
         /// As a person would name it.
@@ -238,8 +250,15 @@ impl std::fmt::Display for Note {
                 let s = plural(*count);
                 write!(f, "{image}: left out {count} manifest{s} about it, for this target")
             }
+            Self::AncestorsLeftOut { image, count, layout } => {
+                let s = plural(*count);
+                write!(f, "{image}: left out {count} parent image{s}, ")?;
+                let why = if *layout { "which an OCI layout can't say" } else { "for this target" };
+                f.write_str(why)
+            }
             Self::RecordDamaged { image } => {
-                write!(f, "{image}: its record is damaged; signatures that it names are left out")
+                write!(f, "{image}: its record is damaged; signatures and parent images ")?;
+                f.write_str("that it names are left out")
             }
             Self::ZstdMadePlain { manifest } => {
                 let manifest = manifest.short();

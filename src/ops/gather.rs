@@ -11,7 +11,7 @@ use super::resolve::Resolved;
 use crate::catalog::RevisionRow;
 use crate::digest::{Digest, Id};
 use crate::image::{Config, Descriptor, Index, Manifest, ManifestKind, Platform, media_type};
-use crate::store::record::{Revision, SaveRecord};
+use crate::store::record::{Revision, Root, SaveRecord};
 use crate::store::{Result, Store, StoreError};
 use crate::varint::in_memory;
 
@@ -38,8 +38,10 @@ pub(super) struct Gathered {
     pub(super) absent: Vec<Descriptor>,
     /// Manifests that are about the root or something below it.
     pub(super) referrers: Vec<GatheredManifest>,
-    /// What its record says; `None` where that is damaged, so that referrers can't
-    /// be known.
+    /// The images that an image was built on, each by the one before, nearest first.
+    pub(super) ancestors: Vec<GatheredManifest>,
+    /// What its record says; `None` where that is damaged, so that referrers and
+    /// ancestors can't be known.
     pub(super) recorded: Option<Revision>,
 }
 
@@ -92,7 +94,10 @@ impl<'s> Gatherer<'s> {
         let recorded = self.consult_record(revision)?;
         let not_shipped = |it: &Revision| it.not_shipped.iter().copied().collect();
         self.not_shipped = recorded.as_ref().map(not_shipped);
-        let referrers = recorded.as_ref().map(|it| it.referrers.clone()).unwrap_or_default();
+        let (referrers, ancestors) = recorded
+            .as_ref()
+            .map(|it| (it.referrers.clone(), it.ancestors.clone()))
+            .unwrap_or_default();
         let root = Descriptor::new(&revision.root_type, revision.root, revision.root_size);
         let mut gathered = Gathered {
             root: root.clone(),
@@ -100,14 +105,16 @@ impl<'s> Gatherer<'s> {
             manifests: Vec::new(),
             absent: Vec::new(),
             referrers: Vec::new(),
+            ancestors: Vec::new(),
             recorded,
         };
         for referrer in referrers {
-            let bytes = self.store.read_blob(referrer.digest, DOCUMENT_MAX)?;
-            let given = Descriptor::new(&referrer.media_type, referrer.digest, referrer.size);
-            if let (manifest, true) = self.manifest(given, bytes)? {
+            if let (manifest, true) = self.recorded(&referrer)? {
                 gathered.referrers.push(manifest);
             }
+        }
+        for ancestor in ancestors {
+            gathered.ancestors.push(self.recorded(&ancestor.root)?.0);
         }
         let bytes = self.store.read_blob(revision.root, DOCUMENT_MAX)?;
         if is_index(&revision.root_type, &bytes) {
@@ -156,6 +163,13 @@ impl<'s> Gatherer<'s> {
             Some(not_shipped) => Ok(not_shipped.contains(&digest)),
             None => Ok(self.store.catalog().blob(digest)?.is_none()),
         }
+    }
+
+    /// Reads a manifest that a record names; also says whether all that it lists is
+    /// there.
+    fn recorded(&self, root: &Root) -> Result<(GatheredManifest, bool)> {
+        let bytes = self.store.read_blob(root.digest, DOCUMENT_MAX)?;
+        self.manifest(Descriptor::new(&root.media_type, root.digest, root.size), bytes)
     }
 
     /// Reads an index and what it lists.
@@ -228,6 +242,12 @@ impl Gathered {
     /// Whether the root is an index.
     pub(super) fn is_index(&self) -> bool {
         !self.indexes.is_empty()
+    }
+
+    /// All manifests: those below the root, those about it, and those that it was
+    /// built on.
+    pub(super) fn all(&self) -> impl Iterator<Item = &GatheredManifest> {
+        self.manifests.iter().chain(&self.referrers).chain(&self.ancestors)
     }
 
     /// The images that can run.

@@ -110,7 +110,7 @@ fn of_revision(
     let resolved = Resolved { revision: revision.clone(), reference: None, manifest: None };
     let gathered = gatherer.read(&resolved)?;
     blobs.extend(gathered.indexes.iter().map(|(digest, _)| *digest));
-    for manifest in gathered.manifests.iter().chain(&gathered.referrers) {
+    for manifest in gathered.all() {
         blobs.push(manifest.descriptor.digest);
         let config = manifest.manifest.config.digest;
         blobs.extend(store.catalog().blob(config)?.map(|_| config));

@@ -25,6 +25,8 @@ pub struct Inspected {
     pub images: Vec<IndexedImage>,
     /// Manifests about the root, or about what is below it.
     pub referrers: Vec<Root>,
+    /// Image IDs of what it was built on, nearest first.
+    pub ancestors: Vec<Digest>,
     /// What is listed below the root and was not in the archive.
     pub not_shipped: Vec<Digest>,
     /// Lowest first.
@@ -63,15 +65,16 @@ pub fn inspect(store: &Store, resolved: Resolved) -> Result<Inspected> {
         });
     }
     let references = store.catalog().references_of(&resolved.revision)?;
-    let (images, referrers, not_shipped) = gathered
+    let (images, referrers, ancestors, not_shipped) = gathered
         .recorded
         .clone()
-        .map(|it| (it.images, it.referrers, it.not_shipped))
+        .map(|it| (it.images, it.referrers, it.ancestors, it.not_shipped))
         .unwrap_or_default();
     Ok(Inspected {
         references,
         images,
         referrers,
+        ancestors: ancestors.into_iter().map(|ancestor| ancestor.image_id).collect(),
         not_shipped,
         index: gathered.indexes.first().map(|(_, bytes)| bytes.clone()),
         manifest: manifest.map(|manifest| manifest.bytes.clone()),

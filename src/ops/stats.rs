@@ -117,7 +117,7 @@ fn measure(
             let resolved = Resolved { revision: revision.clone(), reference: None, manifest: None };
             let gathered = gatherer.read(&resolved)?;
             blobs.extend(gathered.indexes.iter().map(|(digest, _)| *digest));
-            for manifest in gathered.manifests.iter().chain(&gathered.referrers) {
+            for manifest in gathered.all() {
                 blobs.extend([manifest.descriptor.digest, manifest.manifest.config.digest]);
                 for layer in manifest.layers.iter().filter(|layer| layer.stored) {
                     blobs.insert(layer.descriptor.digest);

@@ -5,7 +5,7 @@
 //! releases up to the middle of 2026.
 
 use super::export::Lack::{
-    self, Artifacts, Folder, OciAlone, OddNames, Referrers, SeveralInOci, ZstdLayers,
+    self, Ancestors, Artifacts, Folder, OciAlone, OddNames, Referrers, SeveralInOci, ZstdLayers,
 };
 use super::export::{ExportOptions, Form, LayerCompression};
 use crate::image::Format;
@@ -74,15 +74,18 @@ impl Target {
             }
             // Its graph drivers need `manifest.json`.
             Self::Docker => ("docker", all, &[OciAlone, Artifacts, Folder]),
-            // Before 2.0 it takes a plain tar only, and `ctr --local` still does.
-            Self::Containerd => ("containerd", plain, &[Folder]),
+            // Before 2.0 it takes a plain tar only, and `ctr --local` still does. Neither it
+            // nor what builds on it knows parent images.
+            Self::Containerd => ("containerd", plain, &[Ancestors, Folder]),
             // It reads `index.json` where that has one entry, else `manifest.json`.
-            Self::Podman => ("podman", all, &[SeveralInOci, Artifacts, Referrers]),
+            // By the latter, each parent image is one more that it loads.
+            Self::Podman => ("podman", all, &[Ancestors, SeveralInOci, Artifacts, Referrers]),
             // It hands the tar to `ctr` as it is.
-            Self::Kind => ("kind", plain, &[Folder]),
-            Self::K3s => ("k3s", all, &[Folder, OddNames]),
-            // It can't make Docker's manifests for zstd layers.
-            Self::Skopeo => ("skopeo", all, &[ZstdLayers]),
+            Self::Kind => ("kind", plain, &[Ancestors, Folder]),
+            Self::K3s => ("k3s", all, &[Ancestors, Folder, OddNames]),
+            // It can't make Docker's manifests for zstd layers. Where `manifest.json` lists
+            // more than one image, it must be told which.
+            Self::Skopeo => ("skopeo", all, &[Ancestors, ZstdLayers]),
         };
         Rules { name, forms, lacks }
     }

@@ -328,6 +328,9 @@ impl Store {
                 Record::Save(save) => {
                     self.catalog.add_record(order, &revisions(id, save))?;
                     self.catalog.add_indexed(order, &indexed(save))?;
+                    if let Some(feature) = save.forbids_writing() {
+                        self.catalog.forbid_writing(id, feature)?;
+                    }
                 }
                 Record::Action(action) => {
                     let (kind, body) = (action.action.kind().to_owned(), action.encode());

@@ -12,6 +12,9 @@ const FORMAT: u64 = 1;
 const ALGORITHM: &str = "gear-1";
 const SIZE_MAX: u64 = 1 << 20;
 
+/// The feature of records whose revisions have ancestors.
+pub(super) const ANCESTORS: &str = "ancestors";
+
 /// What a store says of itself; written once.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StoreHeader {
@@ -62,12 +65,20 @@ impl Features {
         Self::check(&self.read_only, thing)
     }
 
-    fn check(names: &[String], thing: &str) -> Result<()> {
-        names.first().map_or(Ok(()), |name| {
-            let need = format!("feature `{name}`");
-            Err(StoreError::Unsupported { thing: thing.to_owned(), need })
-        })
+    /// The feature that forbids writing to the store, if there is one.
+    pub(super) fn forbids_writing(&self) -> Option<&str> {
+        self.read_only.iter().map(String::as_str).find(|name| *name != ANCESTORS)
     }
+
+    fn check(names: &[String], thing: &str) -> Result<()> {
+        names.first().map_or(Ok(()), |name| Err(unsupported(thing, name)))
+    }
+}
+
+/// That a feature isn't known.
+pub(super) fn unsupported(thing: &str, feature: &str) -> StoreError {
+    let need = format!("feature `{feature}`");
+    StoreError::Unsupported { thing: thing.to_owned(), need }
 }
 
 fn our_chunking() -> Chunking {

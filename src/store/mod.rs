@@ -296,7 +296,7 @@ impl Store {
 
     /// Keeps garbage from being collected as long as what this returns lives.
     pub fn keep_garbage(&mut self) -> Result<Box<dyn Lock>> {
-        self.header.check_write()?;
+        self.check_write()?;
         self.make_folders()?;
         let lock = generation::lock(&*self.fs, &self.layout)?;
         let lock = lock.ok_or(StoreError::Locked { what: "keep what was removed" })?;
@@ -393,9 +393,18 @@ impl Store {
         Ok(WriteSession::begin(self, levels, workspace))
     }
 
+    /// Refuses to write where something has a feature that this program would have to
+    /// know. All records that were there at the opening are looked at.
+    fn check_write(&self) -> Result<()> {
+        self.header.check_write()?;
+        let unknown = self.catalog.forbids_writing()?;
+        unknown
+            .map_or(Ok(()), |feature| Err(header::unsupported("a record of the store", &feature)))
+    }
+
     /// What each writer does first: from here on what it finds stays.
     fn begin_to_write(&mut self) -> Result<Workspace> {
-        self.header.check_write()?;
+        self.check_write()?;
         self.make_folders()?;
         let workspace = Workspace::create(&self.fs, &self.layout)?;
         self.doom(&workspace.generation);

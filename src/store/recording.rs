@@ -21,7 +21,7 @@ impl Store {
         now: Time,
         as_given: bool,
     ) -> Result<(Id, ActionRecord)> {
-        self.header.check_write()?;
+        self.check_write()?;
         self.make_folders()?;
         // It may be about records that nobody made durable yet.
         self.make_durable()?;

@@ -8,6 +8,7 @@
 
 mod archive;
 mod engine;
+mod history;
 mod writers;
 
 use std::path::{Path, PathBuf};

@@ -23,7 +23,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{Scratch, docker, hello};
+use crate::support::{Scratch, built, docker, hello};
 use blob::Blob;
 use bytes::{Hash, id, index};
 use chunks::{Chunks, Way};
@@ -62,6 +62,10 @@ pub(crate) fn read(store: &Path, way: Way) -> Read {
                 continue;
             }
             let layers = revision_of(&mut read, revision);
+            for ancestor in &revision.ancestors {
+                let below = revision_of(&mut read, ancestor);
+                assert!(layers.starts_with(&below), "layers of what it was built on");
+            }
             for reference in &revision.references {
                 read.images.insert(reference.clone(), layers.clone());
             }
@@ -219,6 +223,26 @@ fn check_images(read: &Read, images: &HashMap<String, Vec<Vec<u8>>>) {
             assert!(found == layer, "layer {number} of {name}");
         }
     }
+}
+
+#[test]
+fn the_document_is_enough_to_read_what_images_were_built_on() {
+    let scratch = Scratch::new();
+    let (archive, ids) = built::two();
+    fs::write(scratch.path("built.tar"), &archive).unwrap();
+    scratch.ok(["save", "-i", "built.tar"]);
+    let store = scratch.store();
+    let revisions: Vec<Revision> =
+        store::records(&store).into_iter().flat_map(|record| record.revisions).collect();
+    assert_eq!(revisions.len(), 2);
+    for (revision, id) in revisions.iter().zip(&ids) {
+        let images = std::iter::once(revision).chain(&revision.ancestors);
+        let found: Vec<String> = images.map(|it| bytes::hex(&it.image)).collect();
+        let expected = [id, &ids[2], &ids[3]].map(|id| id.trim_start_matches("sha256:"));
+        assert_eq!(found, expected);
+    }
+    let mut read = read(&store, Way::Whole);
+    assert_eq!(archives(&store, &mut read), [("built.tar".to_owned(), archive)]);
 }
 
 #[test]

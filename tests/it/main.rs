@@ -18,6 +18,7 @@ mod dialects;
 mod engines;
 mod fixtures;
 mod format;
+mod history;
 mod limits;
 mod optimize;
 mod records;

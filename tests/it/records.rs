@@ -60,6 +60,7 @@ fn revision(number: usize, references: Vec<String>) -> Revision {
         },
         images: Vec::new(),
         referrers: Vec::new(),
+        ancestors: Vec::new(),
         references,
         not_shipped: Vec::new(),
         created: None,
@@ -377,4 +378,42 @@ fn rm_takes_all_or_nothing() {
     let given = |record| GivenName { reference: name("1"), record, position: 0 };
     assert_eq!(state.removed_names, [given(first), given(second)].into());
     assert_eq!(find(&store, "app:2").1.revision.record, first);
+}
+
+#[test]
+fn a_feature_that_writers_must_know_forbids_writing() {
+    let scratch = Scratch::new();
+    let root = scratch.store();
+    scratch.ok(["init"]);
+    let source = Source { name: "-".to_owned(), dialect: "none".to_owned() };
+    let name = "docker.io/library/app:1".to_owned();
+    let record = SaveRecord::new("test", source, vec![revision(1, vec![name])]);
+    let write = |feature: &str| {
+        let mut record = serde_json::to_value(&record).unwrap();
+        record["features"]["read_only"] = vec![feature].into();
+        let bytes = format!("{record}\n").into_bytes();
+        let id = Id::of(&bytes).to_string();
+        let folder = root.join("records").join(&id[..2]);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("{id}.json")), bytes).unwrap();
+    };
+    write("ancestors");
+    open(&root).begin(Levels::for_content(1)).unwrap();
+    write("sealed");
+    for again in [false, true] {
+        if again {
+            fs::remove_file(root.join("catalog.sqlite")).unwrap();
+        }
+        let mut store = open(&root);
+        let found = resolve(&store, &Query::parse("app:1").unwrap(), &|_| None).unwrap();
+        assert_eq!(found.revision.root, Digest::of(&1_usize.to_le_bytes()));
+        let said = store.begin(Levels::for_content(1)).unwrap_err().to_string();
+        assert!(
+            said.contains("a record of the store") && said.contains("feature `sealed`"),
+            "{said}"
+        );
+        assert!(store.collect(0).is_err());
+        let author = Author { program: "test", now: Time::from_nanos(5) };
+        assert!(pin(&mut store, &[found], true, author).is_err());
+    }
 }

@@ -10,6 +10,7 @@
 
 mod actions;
 mod kept;
+mod saves;
 mod standing;
 
 use orlop::chunk::cutter;
@@ -21,7 +22,6 @@ use orlop::pack::format::{
     BaseRun, Codec, FrameHeader, FrameKind, PackFeatures, PackKind, len32, pack_header,
 };
 use orlop::pack::tables::{Directory, Footer, FrameEntry, decode_table, encode_table};
-use orlop::store::record::{Platform, Revision, Root, SaveRecord, Source};
 use orlop::varint;
 
 use crate::format::bytes::{self, hex, unhex};
@@ -105,6 +105,7 @@ fn every_vector_is_checked() {
         "gear",
         "cuts",
         "record",
+        "record-with-ancestors",
         "tag-record",
         "remove-record",
         "pin-record",
@@ -453,46 +454,4 @@ fn cut_points() {
     let lengths: Vec<String> = lengths.iter().map(ToString::to_string).collect();
     expected.push(("1000000 zeros", lengths.join(", ")));
     check("cuts", &expected);
-}
-
-#[test]
-fn records() {
-    let source = Source { name: "app-1.tar".to_owned(), dialect: "docker".to_owned() };
-    let revision = Revision {
-        root: Root {
-            media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
-            digest: Digest::of(b"root"),
-            size: 1024,
-        },
-        image_id: Digest::of(b"{}"),
-        platform: Platform {
-            os: "linux".to_owned(),
-            architecture: "amd64".to_owned(),
-            variant: None,
-        },
-        references: vec!["docker.io/library/app:1".to_owned()],
-        images: Vec::new(),
-        referrers: Vec::new(),
-        not_shipped: Vec::new(),
-        created: Some("2026-05-01T11:00:00Z".to_owned()),
-        layers: 1,
-        size: 2578,
-        added: 1000,
-    };
-    let mut record = SaveRecord::new("orlop 0.1.0", source, vec![revision]);
-    record.saved_at = "2026-05-01T12:00:00.123456789Z".parse().unwrap();
-    record.sequence = 17;
-    record.packs = vec![Id::of(&whole(&pack_stored()))];
-    let text = serde_json::to_string(&record).unwrap();
-    let file = format!("{text}\n");
-    check(
-        "record",
-        &[("record", text.clone()), ("record id", Id::of(file.as_bytes()).to_string())],
-    );
-    assert_eq!(vector("record")[0].1, text, "with the spaces in it");
-    let again: SaveRecord = serde_json::from_str(&file).unwrap();
-    assert_eq!(serde_json::to_string(&again).unwrap(), text);
-    let read = store::record(file.as_bytes());
-    assert_eq!(read.packs, [*record.packs[0].as_bytes()]);
-    assert_eq!(read.revisions[0].image, bytes::digest(b"{}"));
 }

@@ -47,6 +47,8 @@ struct Row {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     referrers: Vec<Root>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    ancestors: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     not_shipped: Vec<String>,
     config: Option<Box<RawValue>>,
     manifest: Option<Box<RawValue>>,
@@ -131,6 +133,7 @@ fn row(found: Inspected) -> Result<Row, Failure> {
         layers: layers.collect(),
         images: images.collect(),
         referrers: referrers.collect(),
+        ancestors: found.ancestors.iter().map(ToString::to_string).collect(),
         not_shipped: found.not_shipped.iter().map(ToString::to_string).collect(),
         config: found.config.as_deref().map(raw).transpose()?,
         manifest: found.manifest.as_deref().map(raw).transpose()?,

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Entry, blob_path};
+use super::entries::{Entry, ancestors, parents};
+use super::{DockerImage, blob_path};
+use crate::digest::Digest;
 use crate::image::manifest::{Descriptor, Index, to_json};
 use crate::image::media_type;
 use crate::image::reference::Reference;
@@ -24,6 +26,9 @@ pub(super) struct Item<'a> {
     pub(super) config: String,
     pub(super) repo_tags: Option<Vec<&'a Reference>>,
     pub(super) layers: Vec<String>,
+    /// Image ID of the image that it was built on, if that is listed as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) parent: Option<Digest>,
     /// Where layers come from that the archive doesn't hold. Of other layers it
     /// must not speak: readers take what it says for foreign.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -60,17 +65,26 @@ pub(super) fn descriptors(entries: &[Entry]) -> Vec<Descriptor> {
     manifests
 }
 
+/// What `manifest.json` lists: each image with its names, then what they were built on,
+/// since some readers take the first of all.
+pub(super) fn listed(entries: &[Entry]) -> Vec<(&DockerImage, Vec<&Reference>)> {
+    let images = entries.iter().filter_map(|entry| {
+        let docker = entry.image.docker.as_ref()?;
+        Some((docker, entry.references.iter().collect()))
+    });
+    let ancestors = ancestors(entries).into_iter();
+    images.chain(ancestors.map(|ancestor| (&ancestor.docker, Vec::new()))).collect()
+}
+
 /// `manifest.json`: one item for each image.
 pub(super) fn list(entries: &[Entry]) -> Vec<u8> {
-    let items = entries.iter().filter_map(|entry| {
-        let docker = entry.image.docker.as_ref()?;
-        let tags: Vec<&Reference> = entry.references.iter().collect();
-        Some(Item {
-            config: blob_path(&docker.config),
-            repo_tags: (!tags.is_empty()).then_some(tags),
-            layers: docker.layers.iter().map(|layer| blob_path(&layer.digest)).collect(),
-            layer_sources: docker.layer_sources(),
-        })
-    });
-    to_json(&items.collect::<Vec<_>>())
+    let parents = parents(entries);
+    let item = |(docker, tags): (&DockerImage, Vec<_>)| Item {
+        config: blob_path(&docker.config),
+        repo_tags: (!tags.is_empty()).then_some(tags),
+        layers: docker.layers.iter().map(|layer| blob_path(&layer.digest)).collect(),
+        parent: parents.get(&docker.config).copied(),
+        layer_sources: docker.layer_sources(),
+    };
+    to_json(&listed(entries).into_iter().map(item).collect::<Vec<_>>())
 }

@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
-use super::documents::Item;
-use super::{DockerImage, DocumentKind, EmitBody, EmitMember, EmitPlan, Entry, blob, file, folder};
+use super::documents::{self, Item};
+use super::entries::{Entry, ancestors, parents};
+use super::{DockerImage, DocumentKind, EmitBody, EmitMember, EmitPlan, blob, file, folder};
 use crate::digest::Digest;
 use crate::image::config::chain_id;
 use crate::image::error::Error;
 use crate::image::manifest::to_json;
-use crate::image::reference::Reference;
 
 const VERSION: &[u8] = b"1.0";
 const EPOCH: &str = "1970-01-01T00:00:00Z";
@@ -37,21 +37,27 @@ pub(super) fn plan(entries: &[Entry]) -> Result<EmitPlan, Error> {
     let mut items = Vec::new();
     let mut repositories: BTreeMap<String, BTreeMap<&str, String>> = BTreeMap::new();
     for entry in entries {
-        let Some(docker) = &entry.image.docker else { continue };
-        let config = config_of(entry, docker)?;
-        configs.insert(docker.config, config);
+        if let Some(docker) = &entry.image.docker {
+            configs.insert(docker.config, config_of(entry, docker)?);
+        }
+    }
+    let ancestors = ancestors(entries);
+    configs.extend(ancestors.iter().map(|it| (it.docker.config, it.config.as_slice())));
+    let parents = parents(entries);
+    for (docker, tags) in documents::listed(entries) {
+        let config = configs.get(&docker.config).copied().unwrap_or_default();
         let (layers, top) = folders.image(docker, config)?;
-        for reference in &entry.references {
+        for reference in &tags {
             if let Some(top) = top {
                 let tags = repositories.entry(reference.familiar_repository().to_owned());
                 tags.or_default().insert(reference.tag(), top.hex());
             }
         }
-        let tags: Vec<&Reference> = entry.references.iter().collect();
         items.push(Item {
             config: config_path(&docker.config),
             repo_tags: (!tags.is_empty()).then_some(tags),
             layers,
+            parent: parents.get(&docker.config).copied(),
             layer_sources: docker.layer_sources(),
         });
     }

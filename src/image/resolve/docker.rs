@@ -108,6 +108,9 @@ impl Images<'_, '_, '_, '_> {
         }
         let at = self.taken[&digest];
         self.configs.insert(place, (digest, config));
+        if let Some(parent) = item.parent {
+            self.state.parents.entry(digest).or_insert(parent);
+        }
         self.add_references(item, digest, at)
     }
 
@@ -249,6 +252,7 @@ impl Images<'_, '_, '_, '_> {
             manifests: vec![manifest],
             not_shipped: Vec::new(),
             referrers: Vec::new(),
+            ancestors: Vec::new(),
         }));
         Ok(self.state.found.len() - 1)
     }

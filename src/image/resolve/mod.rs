@@ -8,6 +8,7 @@
 //! whoever reads them compares. Each dialect has its file; which one it is shows
 //! by the documents with fixed names.
 
+mod ancestors;
 mod base64;
 mod docker;
 mod lookalike;
@@ -19,6 +20,8 @@ mod v1;
 mod v1_config;
 
 pub use v1_config::make_v1_config;
+
+use std::collections::HashMap;
 
 use crate::digest::Digest;
 use crate::image::archive::{Dialect, Warning};
@@ -99,6 +102,8 @@ struct State {
     /// The roots, and what is known of each only while it is resolved.
     found: Vec<Found>,
     names: Names,
+    /// Which image one says that it was built on, by image IDs.
+    parents: HashMap<Digest, Digest>,
     /// How many things `index.json` lists.
     listed: usize,
     warnings: Warnings,
@@ -162,7 +167,7 @@ fn contents(reader: &Reader<'_, '_, '_>) -> Result<Contents, Error> {
 }
 
 impl State {
-    /// Settles names and referrers.
+    /// Settles names, referrers and ancestors.
     fn finish(mut self, dialect: Dialect, reader: &Reader<'_, '_, '_>) -> Result<Contents, Error> {
         self.names.finish(&mut self.found);
         for found in &mut self.found {
@@ -171,6 +176,7 @@ impl State {
             }
         }
         let roots = referrers::attach(self.found, reader)?;
+        let roots = ancestors::attach(roots, &self.parents, reader)?;
         if roots.is_empty() {
             return Err(Error::NoRoots { listed: self.listed });
         }

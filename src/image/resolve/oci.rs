@@ -135,6 +135,7 @@ impl Walk<'_, '_, '_, '_> {
             manifests: Vec::new(),
             not_shipped: Vec::new(),
             referrers: Vec::new(),
+            ancestors: Vec::new(),
         };
         let mut subject = None;
         match self.node(descriptor)? {

@@ -132,6 +132,7 @@ fn summary(input: &Input) -> String {
             (root.indexes.len(), "indexes"),
             (root.not_shipped.len(), "not shipped"),
             (root.referrers.len(), "referrers"),
+            (root.ancestors.len(), "ancestors"),
         ] {
             if count > 0 {
                 write!(text, ", {count} {what}").unwrap();
@@ -739,6 +740,89 @@ fn docker(config_path: &str, layer_path: &str, more: Value) -> BTreeMap<String, 
     let list = Value::from(vec![with(&item, more)]).to_string();
     let files = [(config_path, config.as_bytes()), (layer_path, b"l"), (LIST, list.as_bytes())];
     files.into_iter().map(|(path, body)| (path.to_owned(), body.to_vec())).collect()
+}
+
+/// An image: layers, how many steps, tags, and which one it says that it was built on.
+type BuiltImage<'a> = (&'a [&'a str], usize, &'a [&'a str], Option<usize>);
+
+/// A docker archive of images, resolved, and their IDs.
+fn built(images: &[BuiltImage<'_>]) -> (Vec<Digest>, Contents) {
+    let mut files = BTreeMap::new();
+    let mut ids = Vec::new();
+    for (layers, steps, _, _) in images {
+        let diff_ids: Vec<_> = layers.iter().map(|layer| Digest::of(layer.as_bytes())).collect();
+        let history: Vec<_> =
+            (0..*steps).map(|step| json!({"created_by": step.to_string()})).collect();
+        let config = json!({"number": ids.len(), "rootfs": {"diff_ids": diff_ids},
+            "history": history});
+        let config = config.to_string().into_bytes();
+        ids.push(Digest::of(&config));
+        files.insert(format!("{}.json", Digest::of(&config).hex()), config);
+        files.extend(layers.iter().map(|layer| ((*layer).to_owned(), layer.as_bytes().to_vec())));
+    }
+    let item = |((layers, _, tags, parent), id): (&(&[&str], usize, &[&str], _), &Digest)| {
+        let item = json!({"Config": format!("{}.json", id.hex()), "Layers": layers,
+            "RepoTags": tags});
+        let parent: &Option<usize> = parent;
+        parent.map_or(item.clone(), |at| with(&item, json!({"Parent": ids[at]})))
+    };
+    let list: Vec<Value> = images.iter().zip(&ids).map(item).collect();
+    files.insert(LIST.to_owned(), Value::from(list).to_string().into_bytes());
+    (ids, Input::of_files(&files).resolve().unwrap())
+}
+
+/// Image IDs of a root and what it was built on.
+fn line_of(root: &Root) -> Vec<Digest> {
+    let all = root.manifests.iter().chain(&root.ancestors);
+    let id = |manifest: &FoundManifest| match &manifest.config {
+        FoundConfig::Given { document, .. } => document.digest,
+        _ => panic!("{manifest:?}"),
+    };
+    all.map(id).collect()
+}
+
+#[test]
+fn what_images_were_built_on_goes_with_them() {
+    let (ids, contents) = built(&[
+        (&["a"], 2, &[], Some(1)),
+        (&["a"], 1, &[], None),
+        (&["a", "b"], 3, &["app:1"], Some(0)),
+        (&["a", "c"], 3, &[], Some(0)),
+        (&["a", "b"], 4, &["app:2"], Some(2)),
+    ]);
+    let lines: Vec<_> = contents.roots.iter().map(line_of).collect();
+    let expected = [vec![2, 0, 1], vec![3, 0, 1], vec![4, 2, 0, 1]];
+    let expected = expected.map(|line| line.into_iter().map(|at| ids[at]).collect::<Vec<_>>());
+    assert_eq!(lines, expected);
+    assert_eq!(
+        contents.roots.iter().map(names).collect::<Vec<_>>(),
+        [vec!["app:1".to_owned()], vec![], vec!["app:2".to_owned()]]
+    );
+    assert_eq!(contents.warnings, []);
+    // Without any steps, layers show it.
+    let (ids, contents) = built(&[(&["a"], 0, &[], None), (&["a", "b"], 0, &["b:1"], Some(0))]);
+    assert_eq!(contents.roots.iter().map(line_of).collect::<Vec<_>>(), [[ids[1], ids[0]]]);
+}
+
+#[test]
+fn images_that_do_not_follow_stand_alone() {
+    let alone = |images: &[BuiltImage<'_>]| {
+        let (ids, contents) = built(images);
+        let lines: Vec<_> = contents.roots.iter().flat_map(line_of).collect();
+        assert_eq!(lines, ids);
+        assert!(contents.roots.iter().all(|root| root.ancestors.is_empty()));
+    };
+    // Other layers, two steps more, and as many.
+    alone(&[(&["a"], 1, &[], None), (&["b"], 2, &[], Some(0))]);
+    alone(&[(&["a"], 1, &[], None), (&["a"], 3, &["a:1"], Some(0))]);
+    alone(&[(&["a"], 1, &[], None), (&["a", "b"], 1, &["a:1"], Some(0))]);
+    // Rings, and one with itself.
+    alone(&[(&["a"], 1, &[], Some(1)), (&["a"], 1, &[], Some(0))]);
+    alone(&[(&["a"], 0, &[], Some(1)), (&["a"], 0, &[], Some(0))]);
+    alone(&[(&["a"], 1, &["a:1"], Some(0))]);
+    // One way of a ring may be right.
+    let (ids, contents) = built(&[(&["a"], 1, &[], Some(1)), (&["a"], 2, &[], Some(0))]);
+    assert_eq!(contents.roots.iter().map(line_of).collect::<Vec<_>>(), [[ids[1], ids[0]]]);
 }
 
 #[test]

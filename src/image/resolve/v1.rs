@@ -158,5 +158,6 @@ fn image(
         manifests: vec![manifest],
         not_shipped: Vec::new(),
         referrers: Vec::new(),
+        ancestors: Vec::new(),
     }))
 }

@@ -13,7 +13,8 @@ use super::rewrite::{Outgoing, as_root, subject};
 use super::{ExportError, ExportOptions, Lack, Note, blobs::Blobs};
 use crate::digest::Digest;
 use crate::image::{
-    Descriptor, DocumentKind, EmitDocument, EmitImage, ManifestKind, Platform, media_type,
+    Descriptor, DocumentKind, EmitAncestor, EmitDocument, EmitImage, Format, ManifestKind,
+    Platform, media_type,
 };
 use crate::ops::gather::{ATTESTED, Gathered, GatheredManifest};
 use crate::ops::resolve::Resolved;
@@ -47,6 +48,10 @@ pub(super) fn select(
     let references = resolved.reference.clone().into_iter().collect();
     let docker = docker_item(&top.outgoing, options);
     let item = docker.and_then(|at| top.outgoing[at].1.docker.clone());
+    let ancestors = match &item {
+        Some(_) if !gathered.is_index() => ancestors(resolved, gathered, options, blobs, notes)?,
+        _ => Vec::new(),
+    };
     let mut image = EmitImage {
         references,
         root: top.root,
@@ -55,6 +60,7 @@ pub(super) fn select(
         elsewhere: HashSet::new(),
         docker: item,
         referrers: top.referrers,
+        ancestors,
     };
     let outgoing = top.outgoing.into_iter().map(|(_, outgoing)| outgoing);
     for out in outgoing.chain(top.about) {
@@ -67,6 +73,39 @@ pub(super) fn select(
     let indexes = top.indexes.into_iter();
     image.documents.extend(indexes.map(|bytes| EmitDocument { kind: DocumentKind::Index, bytes }));
     Ok(image)
+}
+
+/// What the image was built on, as far as each follows the next: engines fail on what
+/// doesn't.
+fn ancestors(
+    resolved: &Resolved,
+    gathered: &Gathered,
+    options: &ExportOptions,
+    blobs: &mut Blobs<'_>,
+    notes: &mut Vec<Note>,
+) -> Result<Vec<EmitAncestor>, ExportError> {
+    let (layout, count) = (options.format == Format::Oci, gathered.ancestors.len());
+    if layout || !options.takes(Lack::Ancestors) {
+        if count > 0 {
+            notes.push(Note::AncestorsLeftOut { image: called(resolved), count, layout });
+        }
+        return Ok(Vec::new());
+    }
+    let mut ancestors = Vec::new();
+    let mut above = gathered.manifests.first();
+    for manifest in &gathered.ancestors {
+        let config =
+            |of: &'_ GatheredManifest| of.config.as_ref().map(|(_, config)| config.clone());
+        let follows = above.and_then(config).zip(config(manifest));
+        if !follows.is_some_and(|(above, below)| above.follows(&below)) {
+            break;
+        }
+        let out = Outgoing::new(manifest, options, blobs, notes)?;
+        let (Some(docker), Some(config)) = (out.docker, out.config) else { break };
+        ancestors.push(EmitAncestor { docker, config, blobs: out.blobs });
+        above = Some(manifest);
+    }
+    Ok(ancestors)
 }
 
 /// The manifests that were asked for.

@@ -18,8 +18,13 @@ pub(super) fn blobs_of(contents: &Contents) -> impl Iterator<Item = &FoundLayer>
     })
 }
 
-/// The manifests below a root, and those about it.
+/// The manifests below a root, those about it, and those that it was built on.
 pub(super) fn manifests_of(root: &Root) -> impl Iterator<Item = &FoundManifest> {
+    own_manifests(root).chain(&root.ancestors)
+}
+
+/// The manifests below a root, and those about it.
+pub(super) fn own_manifests(root: &Root) -> impl Iterator<Item = &FoundManifest> {
     root.manifests.iter().chain(&root.referrers)
 }
 

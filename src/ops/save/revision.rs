@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::check::manifests_of;
+use super::check::{manifests_of, own_manifests};
 use super::read::is_listed;
 use super::take::Taker;
 use super::{SaveError, SavedImage};
@@ -13,7 +13,8 @@ use crate::image::{
     FoundManifest, Manifest, ManifestKind, Root as FoundRoot, make_manifest_of, make_v1_config,
     media_type,
 };
-use crate::store::record::{IndexedImage, Platform, Revision, Root};
+use crate::store::record::{Ancestor, IndexedImage, Platform, Revision, Root};
+use crate::varint::in_memory;
 
 /// The largest manifest that is read to be compared.
 const DOCUMENT_MAX: u64 = 8 << 20;
@@ -42,6 +43,7 @@ struct Made {
     documents: Vec<Vec<u8>>,
     /// In order: of an image that came alone, one.
     images: Vec<MadeImage>,
+    ancestors: Vec<Ancestor>,
     /// All blobs of all manifests that the archive or the store holds.
     blobs: Vec<Digest>,
 }
@@ -65,9 +67,9 @@ impl Taker<'_, '_> {
         let mut counted = HashSet::new();
         for root in &contents.roots {
             let mut made = self.make(root)?;
-            let known_before = self.known_blobs(root);
-            let (known, count) = known_before;
-            let mut complete = known == count;
+            let (known, count) = self.known_blobs(own_manifests(root));
+            let (all_known, all_count) = self.known_blobs(manifests_of(root));
+            let mut complete = all_known == all_count;
             for bytes in &made.documents {
                 complete &= self.session.blob(Digest::of(bytes))?.is_some();
             }
@@ -91,11 +93,11 @@ impl Taker<'_, '_> {
         Ok(all)
     }
 
-    /// How many layers a root has, and how many of them the store had.
-    fn known_blobs(&self, root: &FoundRoot) -> (u64, u64) {
+    /// How many layers manifests have, and how many of them the store had.
+    fn known_blobs<'m>(&self, manifests: impl Iterator<Item = &'m FoundManifest>) -> (u64, u64) {
         let mut seen = HashSet::new();
         let (mut known, mut count) = (0, 0);
-        for layer in manifests_of(root).flat_map(|manifest| &manifest.layers) {
+        for layer in manifests.flat_map(|manifest| &manifest.layers) {
             let Some(member) = layer.member else {
                 count += 1;
                 known += 1;
@@ -127,18 +129,13 @@ impl Taker<'_, '_> {
             root.indexes.iter().map(|index| index.bytes.clone()).collect();
         let (mut images, mut blobs) = (Vec::new(), Vec::new());
         let mut descriptor = root.descriptor.as_ref().map(root_of);
-        for manifest in manifests_of(root) {
+        for manifest in own_manifests(root) {
             let config = self.config(manifest)?;
-            let bytes = match (&manifest.document, &config) {
-                (Some(document), _) => document.bytes.clone(),
-                (None, Some(config)) => self.manifest_for(manifest, config)?,
-                (None, None) => continue,
+            let Some((its_root, bytes)) = self.document(manifest, config.as_ref())? else {
+                continue;
             };
-            let digest = Digest::of(&bytes);
-            if descriptor.is_none() {
-                let media_type = media_type::OCI_MANIFEST.to_owned();
-                descriptor = Some(Root { media_type, digest, size: bytes.len() as u64 });
-            }
+            let digest = its_root.digest;
+            descriptor.get_or_insert(its_root);
             documents.push(bytes);
             self.list_blobs(manifest, &mut blobs)?;
             let Some(config) = config else { continue };
@@ -149,8 +146,33 @@ impl Taker<'_, '_> {
             }
             documents.push(config.bytes);
         }
+        let mut ancestors = Vec::new();
+        for manifest in &root.ancestors {
+            let Some(config) = self.config(manifest)? else { break };
+            let Some((root, bytes)) = self.document(manifest, Some(&config))? else { break };
+            ancestors.push(Ancestor { root, image_id: config.digest });
+            documents.extend([bytes, config.bytes]);
+            self.list_blobs(manifest, &mut blobs)?;
+        }
         let root = descriptor.ok_or(SaveError::Image(image::Error::NoImages))?;
-        Ok(Made { root, documents, images, blobs })
+        Ok(Made { root, documents, images, ancestors, blobs })
+    }
+
+    /// A manifest as given, or else made.
+    fn document(
+        &mut self,
+        manifest: &FoundManifest,
+        config: Option<&Document>,
+    ) -> Result<Option<(Root, Vec<u8>)>, SaveError> {
+        let (media_type, bytes) = match (&manifest.document, config) {
+            (Some(document), _) => (document.media_type.as_str(), document.bytes.clone()),
+            (None, Some(config)) => {
+                (media_type::OCI_MANIFEST, self.manifest_for(manifest, config)?)
+            }
+            (None, None) => return Ok(None),
+        };
+        let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
+        Ok(Some((Root { media_type: media_type.to_owned(), digest, size }, bytes)))
     }
 
     /// A manifest's config, where it is a document.
@@ -288,8 +310,8 @@ impl Taker<'_, '_> {
         Ok((!changed.is_empty()).then_some(changed))
     }
 
-    /// Whether a revision is of this root. For an image that came without a
-    /// manifest, any one will do that lists the same.
+    /// Whether a revision is of this root, and has all that it was built on. For an
+    /// image that came without a manifest, any one will do that lists the same.
     fn is_same(
         &self,
         root: &FoundRoot,
@@ -304,6 +326,15 @@ impl Taker<'_, '_> {
             let proven = record.archive.map(|archive| (archive.digest, archive.file));
             let removed = store.catalog().removed_in(newest.record)?;
             if proven != Some((Some(whole.digest), whole.file)) || !removed.is_empty() {
+                return Ok(false);
+            }
+        }
+        if !made.ancestors.is_empty() {
+            let record = store.record(newest.record)?;
+            let newest = record.revisions.get(in_memory(newest.position));
+            let theirs = newest.map_or(&[][..], |newest| &newest.ancestors);
+            let known = |one: &Ancestor| theirs.iter().any(|it| it.image_id == one.image_id);
+            if !made.ancestors.iter().all(known) {
                 return Ok(false);
             }
         }
@@ -390,7 +421,10 @@ impl Made {
             .filter(|layer| layer.foreign && layer.member.is_none());
         let absent = absent.filter_map(|layer| layer.descriptor.as_ref());
         let not_shipped = root.not_shipped.iter().chain(absent);
-        let not_shipped = not_shipped.map(|descriptor| descriptor.digest).collect();
+        let mut not_shipped: Vec<Digest> =
+            not_shipped.map(|descriptor| descriptor.digest).collect();
+        let mut seen = HashSet::new();
+        not_shipped.retain(|digest| seen.insert(*digest));
         self.revision_of(references, referrers.collect(), not_shipped, new)
     }
 
@@ -409,6 +443,7 @@ impl Made {
             platform: main.map(|image| image.indexed.platform.clone()).unwrap_or_default(),
             images: self.indexed(),
             referrers,
+            ancestors: self.ancestors.clone(),
             references,
             not_shipped,
             created: main.and_then(|image| image.created.clone()),

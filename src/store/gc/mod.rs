@@ -94,7 +94,7 @@ impl Store {
     /// Begins to collect. At most so much may remain wasted, in hundredths of a
     /// percent.
     pub fn collect(&mut self, waste: u64) -> Result<Collection<'_>> {
-        self.header.check_write()?;
+        self.check_write()?;
         self.make_folders()?;
         let lock = generation::lock(&*self.fs, &self.layout)?;
         let lock = lock.ok_or(StoreError::Locked { what: "collect garbage" })?;

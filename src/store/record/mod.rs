@@ -17,7 +17,9 @@ use crate::fs::{self, Fs};
 use crate::time::Time;
 
 pub use action::{Action, ActionRecord, GivenName, Pin, Remove, Repack, RevisionKey, Tag, Undo};
-pub use save::{IndexedImage, Platform, Revision, Root, SaveRecord, SavedArchive, Source};
+pub use save::{
+    Ancestor, IndexedImage, Platform, Revision, Root, SaveRecord, SavedArchive, Source,
+};
 
 const FORMAT: u64 = 1;
 /// A record of a save with some 100,000 images; memory is bounded by this.
@@ -91,6 +93,10 @@ impl Record {
         };
         // What isn't as we know it may be so for a feature.
         head.features.check_read(&thing)?;
-        read.map_err(json)
+        // That writing is forbidden is noted of saves alone.
+        match head.features.forbids_writing().filter(|_| head.kind != save::KIND) {
+            Some(feature) => Err(unsupported(format!("feature `{feature}`"))),
+            None => read.map_err(json),
+        }
     }
 }

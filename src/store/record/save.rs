@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::FORMAT;
 use crate::digest::{Digest, Id};
-use crate::store::header::Features;
+use crate::store::header::{ANCESTORS, Features};
 use crate::time::Time;
 
 pub(super) const KIND: &str = "save";
@@ -80,6 +80,9 @@ pub struct Revision {
     /// Manifests about the root, or about what is below it: signatures and the like.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub referrers: Vec<Root>,
+    /// The images that it was built on, one step each, nearest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ancestors: Vec<Ancestor>,
     /// Fully qualified names; may be empty.
     pub references: Vec<String>,
     /// What the root lists and the archive didn't hold.
@@ -108,6 +111,15 @@ pub struct IndexedImage {
     pub layers: u64,
     /// Sum of the layer tars in bytes.
     pub size: u64,
+}
+
+/// An image that another was built on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ancestor {
+    /// Its manifest.
+    pub root: Root,
+    /// Digest of its config.
+    pub image_id: Digest,
 }
 
 /// The descriptor of a root.
@@ -164,10 +176,15 @@ impl Revision {
 impl SaveRecord {
     /// A record of these revisions; packs and times are filled in by the commit.
     pub fn new(program: &str, source: Source, revisions: Vec<Revision>) -> Self {
+        let mut features = Features::default();
+        // Who doesn't know of them would collect them.
+        if revisions.iter().any(|revision| !revision.ancestors.is_empty()) {
+            features.read_only.push(ANCESTORS.to_owned());
+        }
         Self {
             format: FORMAT,
             kind: KIND.to_owned(),
-            features: Features::default(),
+            features,
             program: program.to_owned(),
             saved_at: Time::from_nanos(0),
             sequence: 0,
@@ -177,6 +194,11 @@ impl SaveRecord {
             archive: None,
             revisions,
         }
+    }
+
+    /// A feature for which this program must not write to the store, if there is one.
+    pub(in crate::store) fn forbids_writing(&self) -> Option<&str> {
+        self.features.forbids_writing()
     }
 
     /// The record in its stored form.

@@ -71,6 +71,8 @@ pub(crate) struct Revision {
     pub(crate) image: Hash,
     pub(crate) references: Vec<String>,
     pub(crate) not_shipped: HashSet<Hash>,
+    /// The images that it was built on.
+    pub(crate) ancestors: Vec<Revision>,
 }
 
 /// A record, as far as it says what there is.
@@ -103,9 +105,21 @@ pub(crate) fn digest_of(value: &Value) -> Hash {
 }
 
 fn revision(value: &Value) -> Revision {
-    let digests = |name: &str| value[name].as_array().unwrap().iter().map(digest_of).collect();
+    let digests = |name: &str| -> HashSet<Hash> {
+        value[name].as_array().unwrap().iter().map(digest_of).collect()
+    };
     let references = value["references"].as_array().unwrap();
+    let listed = value["ancestors"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let ancestors = listed.iter().map(|ancestor| Revision {
+        root: digest_of(&ancestor["root"]["digest"]),
+        size: ancestor["root"]["size"].as_u64().unwrap(),
+        image: digest_of(&ancestor["image_id"]),
+        references: Vec::new(),
+        not_shipped: digests("not_shipped"),
+        ancestors: Vec::new(),
+    });
     Revision {
+        ancestors: ancestors.collect(),
         root: digest_of(&value["root"]["digest"]),
         size: value["root"]["size"].as_u64().unwrap(),
         image: digest_of(&value["image_id"]),
@@ -119,6 +133,11 @@ pub(crate) fn record(bytes: &[u8]) -> Record {
     let record: Value = serde_json::from_slice(bytes).unwrap();
     assert_eq!(record["format"], 1);
     no_refused_features(&record);
+    let with_ancestors = record["revisions"].as_array().is_some_and(|revisions| {
+        revisions.iter().any(|revision| revision.get("ancestors").is_some())
+    });
+    let read_only = if with_ancestors { vec!["ancestors"] } else { Vec::new() };
+    assert_eq!(record["features"]["read_only"], serde_json::json!(read_only));
     let kind = record["kind"].as_str().unwrap().to_owned();
     let known = ["save", "tag", "remove", "pin", "undo", "repack"].contains(&&*kind);
     assert!(known, "a record of the kind {kind}");

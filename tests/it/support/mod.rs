@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "tests use of it what they need")]
 
+pub(crate) mod built;
 pub(crate) mod counting;
 pub(crate) mod docker;
 pub(crate) mod held;
