@@ -14,6 +14,7 @@ pub(crate) enum Exit {
     NotFound,
     Damage,
     Unsupported,
+    NoEngine,
     ReaderGone,
 }
 
@@ -29,6 +30,7 @@ Exit codes:
    12  reference not found
    13  damage found
    14  format not supported
+   15  no engine reachable
   130  interrupted (143: terminated)
   141  the reader of the output went away";
 
@@ -44,6 +46,7 @@ impl Exit {
             Self::NotFound => 12,
             Self::Damage => 13,
             Self::Unsupported => 14,
+            Self::NoEngine => 15,
             Self::ReaderGone => 141,
         }
     }

@@ -4,8 +4,11 @@ use std::error::Error as StdError;
 use std::io;
 use std::path::Path;
 
+use orlop::engine::EngineError;
 use orlop::image;
 use orlop::ops::export::ExportError;
+use orlop::ops::from_engine::FromEngineError;
+use orlop::ops::load::LoadError;
 use orlop::ops::original::OriginalError;
 use orlop::ops::resolve::ResolveError;
 use orlop::ops::rm::RmError;
@@ -13,6 +16,7 @@ use orlop::ops::save::SaveError;
 use orlop::ops::undo::UndoError;
 use orlop::pack::format::HeaderError;
 use orlop::pack::reader::PackError;
+use orlop::project::ProjectError;
 use orlop::store::StoreError;
 
 use super::exit::Exit;
@@ -60,6 +64,11 @@ impl Failure {
             }
             _ => failure,
         }
+    }
+
+    /// A failure to save what an engine sent.
+    pub(crate) fn of_stream(engine: &str, error: &SaveError) -> Self {
+        Self::of(format!("cannot save what {engine} sent"), error, save_exit(error))
     }
 
     /// Whether it may help to build the catalog again.
@@ -233,6 +242,57 @@ impl From<OriginalError> for Failure {
             OriginalError::Removed { .. } => Self::of("cannot export", &error, Exit::NotFound),
             error => Self::of("cannot export", &error, Exit::Failed),
         }
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        let mut causes = chain(&error);
+        let exit = match error {
+            EngineError::NotReachable { .. } | EngineError::Permission { .. } => Exit::NoEngine,
+            _ => Exit::Failed,
+        };
+        let mut failure = Self::new(causes.remove(0), exit);
+        failure.causes = causes;
+        match &error {
+            EngineError::NotReachable { .. } => failure
+                .hint("start one: systemctl start docker, or systemctl start podman.socket")
+                .hint("name another: --engine podman, or --engine unix:///PATH"),
+            EngineError::Permission { .. } => failure
+                .hint("become a member of the socket's group: sudo usermod -aG docker $USER")
+                .hint("use Podman without privileges: --engine podman"),
+            _ => failure,
+        }
+    }
+}
+
+impl From<FromEngineError> for Failure {
+    fn from(error: FromEngineError) -> Self {
+        match error {
+            FromEngineError::Engine(error) => error.into(),
+            FromEngineError::Store(error) => error.into(),
+            error => Self::of("cannot save", &error, Exit::Failed),
+        }
+    }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Engine(error) => error.into(),
+            LoadError::Export(error) => error.into(),
+            LoadError::Store(error) => error.into(),
+            error => Self::of("cannot load", &error, Exit::Failed),
+        }
+    }
+}
+
+impl From<ProjectError> for Failure {
+    fn from(error: ProjectError) -> Self {
+        let mut causes = chain(&error);
+        let mut failure = Self::new(causes.remove(0), Exit::Usage);
+        failure.causes = causes;
+        failure
     }
 }
 

@@ -50,6 +50,7 @@ enum Command {
     Save(commands::save::Args),
     Images(commands::images::Args),
     Inspect(commands::inspect::Args),
+    Load(commands::load::Args),
     Export(commands::export::Args),
     Doctor(commands::doctor::Args),
     Tag(commands::tag::Args),
@@ -63,8 +64,6 @@ enum Command {
     Optimize(commands::optimize::Args),
     Gc(commands::gc::Args),
     Reindex(commands::reindex::Args),
-    #[command(hide = true)]
-    Load(commands::elsewhere::Load),
     #[command(hide = true)]
     Pull(commands::elsewhere::Registry),
     #[command(hide = true)]
@@ -102,6 +101,7 @@ fn carry_out(arguments: &Arguments) -> output::Printed {
         Command::Save(args) => commands::save::run(global, args),
         Command::Images(args) => commands::images::run(global, args),
         Command::Inspect(args) => commands::inspect::run(global, args),
+        Command::Load(args) => commands::load::run(global, args),
         Command::Export(args) => commands::export::run(global, args),
         Command::Doctor(args) => commands::doctor::run(global, args),
         Command::Tag(args) => commands::tag::run(global, args),
@@ -115,7 +115,6 @@ fn carry_out(arguments: &Arguments) -> output::Printed {
         Command::Optimize(args) => commands::optimize::run(global, args),
         Command::Gc(args) => commands::gc::run(global, args),
         Command::Reindex(args) => commands::reindex::run(global, args),
-        Command::Load(args) => commands::elsewhere::load(args),
         Command::Pull(args) => commands::elsewhere::pull(args),
         Command::Push(args) => commands::elsewhere::push(args),
     }

@@ -1,9 +1,12 @@
 //! What the command finds around it: environment, clock, time zone, signals; and
 //! the store that they lead to.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use orlop::engine::Surroundings;
 use orlop::fs::{self, Disk};
 use orlop::store::{Notice, OpenOptions, Store, StoreError};
 use orlop::time::{Time, Zone};
@@ -60,6 +63,32 @@ pub(crate) fn root(global: &Global) -> Result<PathBuf, Failure> {
 fn user_folder(variable: &str, below_home: &str) -> Option<PathBuf> {
     let path = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     path(variable).or_else(|| path("HOME").map(|home| home.join(below_home)))
+}
+
+/// What leads to an engine, as Docker's client reads it.
+pub(crate) fn of_engines() -> Surroundings {
+    let text = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let path = |name| text(name).map(PathBuf::from);
+    let home = path("HOME");
+    let config = path("DOCKER_CONFIG").or_else(|| home.as_ref().map(|home| home.join(".docker")));
+    Surroundings {
+        docker_host: text("DOCKER_HOST"),
+        docker_context: text("DOCKER_CONTEXT"),
+        docker_config: config.unwrap_or_default(),
+        cert_path: path("DOCKER_CERT_PATH"),
+        tls_verify: text("DOCKER_TLS_VERIFY").is_some(),
+        runtime_dir: path("XDG_RUNTIME_DIR"),
+        home,
+        uid: None,
+    }
+}
+
+/// All variables that are text.
+pub(crate) fn variables() -> BTreeMap<String, String> {
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
 }
 
 /// Opens the store that the arguments mean; with `create`, makes it if need be.

@@ -3,6 +3,8 @@
 //! Every field that an engine may leave out, or have as `null`, is optional here; unknown ones
 //! are passed over. Ids come with and without `sha256:` and end up as digests.
 
+use std::fmt;
+
 use serde::{Deserialize, Deserializer};
 
 use crate::digest::Digest;
@@ -46,6 +48,18 @@ pub struct About {
     pub architecture: String,
     /// The variant of its architecture, if that is known: `v7`.
     pub variant: Option<String>,
+}
+
+impl fmt::Display for About {
+    /// As people name it, without what a distribution appends: `docker 26.1.5`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let product = match self.product {
+            Product::Docker => "docker",
+            Product::Podman => "podman",
+        };
+        let version = self.version.split(['+', '~']).next().unwrap_or_default();
+        write!(f, "{product} {version}")
+    }
 }
 
 /// An image as a list has it.

@@ -151,6 +151,22 @@ pub fn make_manifest_of(config: Digest, config_size: u64, layers: &[Descriptor])
     to_json(&manifest)
 }
 
+/// The manifest that containerd makes of an image of plain layers in a Docker archive,
+/// byte for byte.
+pub fn make_docker_manifest(config: Digest, config_size: u64, layers: &[(Digest, u64)]) -> Vec<u8> {
+    let layer =
+        |&(digest, size): &(Digest, u64)| Descriptor::new(media_type::DOCKER_LAYER, digest, size);
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: Some(media_type::DOCKER_MANIFEST.to_owned()),
+        artifact_type: None,
+        config: Descriptor::new(media_type::DOCKER_CONFIG, config, config_size),
+        layers: layers.iter().map(layer).collect(),
+        subject: None,
+    };
+    to_json(&manifest)
+}
+
 /// Compact JSON, fields in the order they are declared, as Go marshals structs.
 pub(crate) fn to_json(value: &impl Serialize) -> Vec<u8> {
     // Strings, numbers, lists and maps with string keys always serialise, and
@@ -170,6 +186,22 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What Docker 26.1 with containerd's store made of `tests/data/hello/hello-1.tar`.
+    #[test]
+    fn the_manifest_that_containerd_makes() {
+        let digest = |hex: &str| Digest::from_hex(hex).unwrap();
+        let config = digest("8c0f0b01a2be1a9c1b711ee3834f3a8caf247a45150b4ccec0fd55aeaa6c9180");
+        let layers = [
+            ("423fe61dc98790b320fb3b4a3f0dd125c18fd1b9cbbd58c35a85455c625df482", 20_480),
+            ("4d41b5f0ed7acbb8d2327de2b64caf9172566f4fe6cb8330a8c35bd7fda234e8", 61_952),
+            ("7d2b30f5c0209c1b1c09297c27c7caf620a0a40963777714d5876eed8071d685", 3_584),
+        ];
+        let layers = layers.map(|(hex, size)| (digest(hex), size));
+        let made = Digest::of(&make_docker_manifest(config, 2_965, &layers));
+        let found = digest("7344667978b2323417c7b77d9947599bbf2cbe5eebc9ed12d7a87db373f0c446");
+        assert_eq!(made, found);
+    }
 
     #[test]
     fn made_manifests_are_frozen() {

@@ -36,7 +36,9 @@ pub use emit::{
 };
 pub use error::Error;
 pub use lookalike::Lookalike;
-pub use manifest::{Descriptor, Index, Manifest, Platform, make_manifest, make_manifest_of};
+pub use manifest::{
+    Descriptor, Index, Manifest, Platform, make_docker_manifest, make_manifest, make_manifest_of,
+};
 pub use members::{
     MOST_EXTENSION, MOST_MEMBERS, MOST_PATH_BYTES, Member, MemberBody, MemberKind, Members,
 };

@@ -24,6 +24,7 @@ use encode::Encoder;
 
 pub use encode::Form;
 pub use held::Held;
+pub(super) use select::matches as fits;
 pub use select::{ORIGINAL_INDEX, parse_platform};
 
 /// Why an export failed.
@@ -357,6 +358,11 @@ impl<'s> Export<'s> {
     /// The length of the archive in bytes, as a plain tar.
     pub fn size(&self) -> u64 {
         self.plan.size()
+    }
+
+    /// How many blobs the archive holds besides its documents.
+    pub fn blobs(&self) -> usize {
+        self.plan.layers().len()
     }
 
     /// The blobs that the archive lists and doesn't hold, as its reader has them,

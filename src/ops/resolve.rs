@@ -91,7 +91,16 @@ pub fn resolve(
                 (None, Some(prefix)) if !catalog.has_repository(repository)? => {
                     by_image(store, prefix)?.ok_or_else(not_found)
                 }
-                (None, _) => Err(not_found()),
+                // Podman's name for what is called like this and came from nowhere.
+                (None, _) => match localhost(reference).filter(|_| at.is_none()) {
+                    Some(own) => match catalog.revision(own.repository(), own.tag(), *back)? {
+                        Some(revision) => {
+                            Ok(Resolved { revision, reference: Some(own), manifest: None })
+                        }
+                        None => Err(not_found()),
+                    },
+                    None => Err(not_found()),
+                },
             }
         }
         Query::ManifestDigest { repository, digest } => {
@@ -112,6 +121,11 @@ pub fn resolve(
         }
         (found, _) => found,
     }
+}
+
+fn localhost(reference: &Reference) -> Option<Reference> {
+    let own = format!("localhost/{}", reference.familiar());
+    Reference::parse(&own).ok().filter(|_| reference.repository().starts_with("docker.io/"))
 }
 
 /// Names that are like one that isn't there.

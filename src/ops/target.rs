@@ -95,6 +95,11 @@ impl Target {
         self.rules().name
     }
 
+    /// What it can't take.
+    pub fn lacks(self) -> &'static [Lack] {
+        self.rules().lacks
+    }
+
     /// Options for this target; what was wished for and it doesn't take is refused.
     pub fn options(self, wish: Wish<'_>) -> Result<ExportOptions, Refusal> {
         let Rules { name, forms, lacks } = self.rules();

@@ -9,6 +9,7 @@
 mod archive;
 mod engine;
 mod history;
+mod live;
 mod writers;
 
 use std::path::{Path, PathBuf};

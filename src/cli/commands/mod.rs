@@ -1,5 +1,6 @@
 //! One file for each verb: its arguments and one call.
 
+mod chosen;
 pub(super) mod doctor;
 pub(super) mod elsewhere;
 pub(super) mod export;
@@ -8,6 +9,7 @@ pub(super) mod gc;
 pub(super) mod images;
 pub(super) mod init;
 pub(super) mod inspect;
+pub(super) mod load;
 pub(super) mod optimize;
 pub(super) mod pin;
 pub(super) mod reindex;

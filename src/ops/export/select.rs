@@ -318,7 +318,7 @@ fn docker_item(
 
 /// Whether an image of that platform is what was asked for. A variant that wasn't
 /// asked for may be any.
-fn matches(asked: &Platform, platform: &Platform) -> bool {
+pub(in crate::ops) fn matches(asked: &Platform, platform: &Platform) -> bool {
     let variant = |platform: &Platform| match (&*platform.architecture, &platform.variant) {
         // What arm64 means without one.
         ("arm64", None) => Some("v8".to_owned()),

@@ -72,6 +72,11 @@ impl Engine {
         command
     }
 
+    /// Where its API is.
+    pub(super) fn url(&self) -> String {
+        self.host.clone().or_else(|| endpoint("podman-api")).unwrap_or_default()
+    }
+
     /// How a shell would call its command line.
     pub(super) fn words(&self) -> String {
         let host = self.host.as_ref().map_or_else(String::new, |host| format!(" --host {host}"));
