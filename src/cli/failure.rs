@@ -250,6 +250,7 @@ impl From<EngineError> for Failure {
         let mut causes = chain(&error);
         let exit = match error {
             EngineError::NotReachable { .. } | EngineError::Permission { .. } => Exit::NoEngine,
+            EngineError::Address { .. } | EngineError::NoContext { .. } => Exit::Usage,
             _ => Exit::Failed,
         };
         let mut failure = Self::new(causes.remove(0), exit);

@@ -21,6 +21,8 @@ use super::support::{Scratch, hello, repository};
 struct Desk {
     home: Scratch,
     docker: bool,
+    /// Where Docker is, for `orlop`.
+    host: String,
 }
 
 impl Desk {
@@ -44,7 +46,9 @@ impl Desk {
         if let Some(words) = docker {
             std::fs::write(home.path("bin/docker"), format!("exec {words} \"$@\"\n")).unwrap();
         }
-        Self { home, docker: docker.is_some() }
+        let host = docker.and_then(|words| words.split_once(" --host ")).map(|(_, host)| host);
+        let host = host.unwrap_or("unix:///nonexistent/docker.sock").to_owned();
+        Self { home, docker: docker.is_some(), host }
     }
 
     fn bash(&self, script: &str) -> Command {
@@ -54,6 +58,7 @@ impl Desk {
         bash.env_clear()
             .env("HOME", self.home.path(""))
             .env("PATH", format!("{orlop}:{path}"))
+            .env("DOCKER_HOST", &self.host)
             .env("TZ", "UTC")
             .env("LC_ALL", "C")
             .current_dir(self.home.path(""))
