@@ -14,6 +14,7 @@ use crate::engine::{Engine, EngineError, EngineImage};
 use crate::image::Reference;
 use crate::progress::Progress;
 use crate::store::{Store, StoreError};
+use crate::varint::in_memory;
 
 /// Why images of an engine were not saved.
 #[derive(Debug, thiserror::Error)]
@@ -83,13 +84,15 @@ pub fn plan(
             continue;
         }
         let wanted = Wanted { name: shown, reference, id: image.id, size: image.size };
-        let parents = if history { engine.parents(&asked)? } else { Vec::new() };
+        let parents = if history { parents(engine, &asked)? } else { Vec::new() };
         if history && parents.is_empty() {
             plan.without_parents.push(wanted.name.clone());
         }
         let same = |it: &RevisionRow| it.image_id == image.id || it.root == image.id;
         let newest = newest(store, &wanted)?.filter(same);
-        if let (Some(revision), true) = (newest, parents.is_empty()) {
+        if let Some(revision) = newest
+            && (parents.is_empty() || ancestors(store, &revision)? == parents)
+        {
             plan.unchanged.push((wanted, revision));
             continue;
         }
@@ -119,6 +122,26 @@ pub fn transfer(
     let stream = engine.save(&plan.names)?;
     let input = Input::from_stream(engine.about().to_string(), stream).map_err(SaveError::Read)?;
     Ok(Some(save(store, input, options, progress)?))
+}
+
+/// The images that one was built upon, nearest first. Docker saves none without layers.
+fn parents(engine: &Engine, name: &str) -> Result<Vec<Digest>, EngineError> {
+    let mut found = Vec::new();
+    for parent in engine.parents(name)? {
+        match engine.image(&parent.to_string())? {
+            Some(image) if !image.diff_ids.is_empty() => found.push(parent),
+            _ => break,
+        }
+    }
+    Ok(found)
+}
+
+/// Those that a revision has with it.
+fn ancestors(store: &Store, revision: &RevisionRow) -> Result<Vec<Digest>, StoreError> {
+    let record = store.record(revision.record)?;
+    let recorded = record.revisions.get(in_memory(revision.position));
+    let all = recorded.map(|it| it.ancestors.iter().map(|ancestor| ancestor.image_id).collect());
+    Ok(all.unwrap_or_default())
 }
 
 /// The name by which an image was asked for, unless that was its ID. Podman takes

@@ -65,6 +65,39 @@ fn the_cache_comes_back(name: &'static str, options: &[&str], asking: &[&str]) {
     }
 }
 
+/// The same from engine to store and back, without an archive.
+fn the_cache_comes_back_without_archives(name: &'static str, asking: &[&str]) {
+    let Some(engine) = Lease::of(name, &TAGS) else {
+        return;
+    };
+    let store = Store::new();
+    let url = engine.url();
+    let live = |verb: &str, args: &[&str]| {
+        let mut command = store.orlop();
+        command.arg(verb).args(["built:1", "--engine", &url]).args(args);
+        let output = command.output().expect("the program runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        (text(&output.stdout), text(&output.stderr))
+    };
+    build(&engine, &store, &[]);
+    let ids = history(&engine, "built:1");
+    let (_, said) = live("save", &["--with-history"]);
+    assert!(said.contains("with 4 images of the build history"), "{said}");
+    let (out, _) = live("save", &["--with-history"]);
+    assert!(out.contains("nothing transferred"), "{out}");
+    engine.remove(&TAGS);
+    live("load", &[]);
+    assert_eq!(history(&engine, "built:1"), ids);
+    assert!(!ids.iter().any(|id| dangling(&engine).contains(id)));
+    let said = build(&engine, &store, asking);
+    assert_eq!(said.matches("Using cache").count(), 5, "{said}");
+    let again = history(&engine, "built:1");
+    if again != ids {
+        succeeded(&mut engine.command(["image", "rm", &ids[1]]));
+    }
+}
+
 /// An engine that knows no parents takes what has a name, and shows nothing else.
 fn takes_the_named(name: &'static str) {
     let Some(engine) = Lease::of(name, &TAGS) else {
@@ -95,6 +128,7 @@ fn takes_the_named(name: &'static str) {
 fn docker_20_gets_its_build_cache_back() {
     the_cache_comes_back("docker20", &[], &[]);
     the_cache_comes_back("docker20", &["--format", "docker-legacy"], &[]);
+    the_cache_comes_back_without_archives("docker20", &[]);
 }
 
 /// Since 25.0.2 its builder looks only at images that it built, unless others are named.
@@ -103,6 +137,7 @@ fn docker_26_gets_its_build_cache_back() {
     let asking = ["--cache-from", "built:1"];
     the_cache_comes_back("docker26", &[], &asking);
     the_cache_comes_back("docker26", &["--format", "docker-legacy"], &asking);
+    the_cache_comes_back_without_archives("docker26", &asking);
 }
 
 #[test]
