@@ -197,13 +197,19 @@ async fn refusal(what: &str, status: u16, body: &mut Incoming) -> EngineError {
 
 /// The cause of an error, without what HTTP makes of it.
 fn as_io(error: hyper::Error) -> io::Error {
+    let ended = || io::Error::new(io::ErrorKind::UnexpectedEof, "the engine ended the connection");
     if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
-        return io::Error::new(io::ErrorKind::UnexpectedEof, "the engine ended the connection");
+        return ended();
     }
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(inner) = cause {
         if let Some(found) = inner.downcast_ref::<io::Error>() {
-            return io::Error::new(found.kind(), found.to_string());
+            return match found.kind() {
+                io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::ConnectionReset => ended(),
+                kind => io::Error::new(kind, found.to_string()),
+            };
         }
         cause = inner.source();
     }

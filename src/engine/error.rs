@@ -118,11 +118,36 @@ impl EngineError {
     }
 }
 
-/// The part of a message that is kept.
+/// The part of a message that is kept, in one line.
 pub(super) fn cut(message: &str) -> String {
-    let message = message.trim();
+    let words: Vec<&str> = message.split_whitespace().collect();
+    let message = words.join(" ");
     match message.char_indices().nth(MESSAGE_MAX) {
         Some((end, _)) => format!("{}...", &message[..end]),
-        None => message.to_owned(),
+        None => message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_engine_says_is_cut_to_one_line() {
+        assert_eq!(cut(" no image:\n * a\r\n * b\n"), "no image: * a * b");
+        assert_eq!(cut(&"\u{e9}".repeat(5000)), "\u{e9}".repeat(4096) + "...");
+    }
+
+    #[test]
+    fn all_places_are_named() {
+        let attempt = |address: &str, reason: &str| Attempt {
+            address: address.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let tried = vec![attempt("unix:///a", "no such socket"), attempt("tcp://b:1", "late")];
+        assert_eq!(
+            EngineError::NotReachable { tried }.to_string(),
+            "no container engine answers: unix:///a (no such socket), tcp://b:1 (late)"
+        );
     }
 }

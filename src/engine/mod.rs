@@ -95,8 +95,9 @@ impl Engine {
     }
 
     /// The images that the classic builder made this one from, nearest first: what `docker
-    /// history` shows below it, up to the first that the engine doesn't have. None for images
-    /// that BuildKit made, or that came from a registry.
+    /// history` shows below it, up to the first that the engine doesn't have. The last may be what
+    /// stands behind `FROM`, an image with a name. None for images that BuildKit made, or that came
+    /// from a registry.
     pub fn parents(&self, name: &str) -> Result<Vec<Digest>, EngineError> {
         let what = format!("show the history of {name}");
         let Some(path) = image_path(name, "history") else {
@@ -109,11 +110,16 @@ impl Engine {
 
     /// Streams these images out as one archive: `GET /images/get`.
     pub fn save(&self, names: &[String]) -> Result<SaveStream, EngineError> {
+        // Not every engine says which one it doesn't have.
+        let what = match names {
+            [name] => format!("save {name}"),
+            _ => format!("save {} images", names.len()),
+        };
         let names: Vec<String> =
             names.iter().map(|name| format!("names={}", encoded(name, false))).collect();
         let path = format!("/images/get?{}", names.join("&"));
         let body = body::Outgoing::Nothing;
-        let asked = self.client.stream("save images", Method::GET, &path, body);
+        let asked = self.client.stream(&what, Method::GET, &path, body);
         let answer = self.workers.block_on(asked)?;
         Ok(SaveStream::new(Arc::clone(&self.workers), answer))
     }

@@ -6,6 +6,7 @@
 //! Guarantees that every engine is left without the sample images.
 //! Does not know how a store is made, nor what an archive holds beyond `manifest.json`.
 
+mod api;
 mod archive;
 mod engine;
 mod history;
