@@ -18,6 +18,7 @@ use orlop::ops::resolve::resolve;
 use orlop::ops::save::{self, Original, SaveOptions};
 use orlop::store::{Notice, OpenOptions, Store};
 use orlop::time::Time;
+use serde_json::Value;
 
 use super::Image;
 use crate::support::Scratch;
@@ -115,6 +116,25 @@ fn spoil(how: usize, root: &Path, old: &Path, other: &Path) {
 
 const SPOILT: usize = 22;
 
+/// What `images` lists.
+fn shown(scratch: &Scratch) -> Vec<String> {
+    let listed: Value = serde_json::from_str(&scratch.ok(["images", "--all", "--json"])).unwrap();
+    let text = |image: &Value, key: &str| image[key].as_str().unwrap().to_owned();
+    let name = |image: &Value| {
+        let repository = text(image, "repository");
+        format!("{}:{}", repository.trim_start_matches("docker.io/library/"), text(image, "tag"))
+    };
+    let mut names: Vec<String> = listed["images"].as_array().unwrap().iter().map(name).collect();
+    names.sort();
+    names
+}
+
+/// What `export` writes.
+fn exported(scratch: &Scratch, name: &str) -> Vec<u8> {
+    scratch.ok(["export", name, "-o", "exported.tar"]);
+    fs::read(scratch.path("exported.tar")).unwrap()
+}
+
 #[test]
 fn a_catalog_of_a_killed_save_is_right_or_built_again() {
     let (first, second) = (image("app:1", 1), image("app:2", 2));
@@ -140,19 +160,14 @@ fn a_catalog_of_a_killed_save_is_right_or_built_again() {
         fs::write(scratch.path("app.tar"), &second.archive).unwrap();
         killed_at(&scratch, event);
         spoil(how, &root, &old, &other);
-        let output = scratch.run(["images", "--json"]);
-        assert!(output.status.success(), "{when}: {output:?}");
-        assert!(String::from_utf8(output.stdout).unwrap().contains("app"), "{when}");
-        let store = open_disk(&root);
-        let found = listed(&store);
+        // The command builds a catalog again whatever part of it turns out to be damaged.
+        let found = shown(&scratch);
         assert!(found == ["app:1"] || found == ["app:1", "app:2"], "{when}: {found:?}");
-        assert!(export(&store, "app:1") == first.expected, "{when}");
-        drop(store);
+        assert!(exported(&scratch, "app:1") == first.expected, "{when}");
         scratch.ok(["save", "-i", "app.tar"]);
-        let store = open_disk(&root);
-        assert_eq!(listed(&store), ["app:1", "app:2"], "{when}");
-        assert!(export(&store, "app:1") == first.expected, "{when}");
-        assert!(export(&store, "app:2") == second.expected, "{when}");
+        assert_eq!(shown(&scratch), ["app:1", "app:2"], "{when}");
+        assert!(exported(&scratch, "app:1") == first.expected, "{when}");
+        assert!(exported(&scratch, "app:2") == second.expected, "{when}");
         assert_eq!(names(&root.join("tmp")), [""; 0], "{when}");
     }
 }
