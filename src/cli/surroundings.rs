@@ -83,6 +83,12 @@ pub(crate) fn of_engines() -> Surroundings {
     }
 }
 
+/// The folder that the command runs in.
+pub(crate) fn folder() -> Result<PathBuf, Failure> {
+    std::env::current_dir()
+        .map_err(|error| Failure::of("cannot tell the current folder", &error, Exit::Failed))
+}
+
 /// All variables that are text.
 pub(crate) fn variables() -> BTreeMap<String, String> {
     let text = |(name, value): (OsString, OsString)| {

@@ -28,9 +28,10 @@ impl EngineChoice {
 /// Images by what uses them.
 #[derive(Debug, clap::Args)]
 pub(super) struct Projects {
-    /// All images that the services of these Compose files use
-    #[arg(long, num_args = 1.., value_name = "FILE")]
-    compose: Vec<PathBuf>,
+    /// All images that the services of these Compose files use; without a file, of those
+    /// that `docker compose` would find here
+    #[arg(long, num_args = 0.., value_name = "FILE")]
+    compose: Option<Vec<PathBuf>>,
     /// With `--compose`: services of this profile as well; `*` for all
     #[arg(long, value_name = "NAME", requires = "compose")]
     profile: Vec<String>,
@@ -59,7 +60,7 @@ impl Projects {
     pub(super) fn images(&self) -> Result<Vec<Used>, Failure> {
         let mut images = Vec::new();
         let mut stdin = io::stdin();
-        if !self.compose.is_empty() {
+        if let Some(files) = &self.compose {
             let options = ComposeOptions {
                 environment: surroundings::variables(),
                 profiles: self.profile.clone(),
@@ -67,7 +68,11 @@ impl Projects {
                 env_files: self.env_file.clone(),
                 project_directory: None,
             };
-            take(&mut images, project::compose(&self.compose, &options, &mut stdin)?);
+            let files = match &files[..] {
+                [] => project::compose_files(&surroundings::folder()?, &options)?,
+                files => files.to_vec(),
+            };
+            take(&mut images, project::compose(&files, &options, &mut stdin)?);
         }
         if !self.kubernetes.is_empty() {
             take(&mut images, project::kubernetes(&self.kubernetes, &mut stdin)?);

@@ -27,7 +27,9 @@ pub(super) fn held(
     engine: &Engine,
     images: &[Resolved],
 ) -> std::result::Result<Held, LoadError> {
-    let listed = engine.images(&[])?;
+    let mut listed = engine.images(&[])?;
+    // Those that lost their names to newer ones have layers as well.
+    listed.extend(engine.images(&[("dangling".to_owned(), "true".to_owned())])?);
     if listed.is_empty() {
         return Ok(Held::Nothing);
     }
